@@ -1,0 +1,160 @@
+"""Every way out of a use case that is not an answer.
+
+    TidegateError
+    ├── Refusal                 the caller's doing, expected, never logged as a fault
+    │   ├── InvalidRequest      a field at fault, and why
+    │   │   └── IdentifierTaken the one field fault that only the database can see
+    │   ├── MalformedRequest    not even fields: broken JSON, not UTF-8, an HTTP message cut short
+    │   ├── RequestTooLarge     more header or body than we read
+    │   ├── UnsupportedMediaType
+    │   ├── UnknownRoute        no such path
+    │   ├── UnknownResource     a path that exists, for something that does not
+    │   ├── MethodNotAllowed
+    │   ├── UnknownUser         nobody has this login identifier
+    │   ├── WrongPassword
+    │   ├── UserDisabled        told only to who knows the password
+    │   ├── InvalidAccessToken  RFC 6750 section 3.1, invalid_token
+    │   ├── InvalidRefreshToken RFC 6749 section 5.2, invalid_grant
+    │   └── InvalidClient       RFC 6749 section 5.2, invalid_client
+    └── Unavailable             ours, transient, worth another try
+        ├── HashPoolSaturated
+        ├── DatabaseUnavailable
+        └── DeadlineExceeded
+
+Anything else that is raised is a bug and is answered 500 without detail. The classes hold data, neither prose nor status:
+`api/errors.py` turns each into HTTP. None of them ever holds a password, a token or a password hash.
+"""
+
+from dataclasses import dataclass
+
+
+class TidegateError(Exception):
+    """Root of everything Tidegate raises on purpose."""
+
+
+class Refusal(TidegateError):
+    """The caller asked for what cannot be given; asking the same again gives the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One field and what is wrong with it.
+
+    Attributes:
+        field: The name on the wire, such as ``birthdate``.
+        reason: A short token for programs, such as ``too_common``; lower case and underscores.
+    """
+
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.reason}"
+
+
+class InvalidRequest(Refusal):
+    """At least one field is missing, malformed or not allowed."""
+
+    def __init__(self, *faults: FieldFault) -> None:
+        super().__init__(*faults)
+        self.faults: tuple[FieldFault, ...] = faults
+
+
+class IdentifierTaken(InvalidRequest):
+    """Somebody else has this username, email or phone number."""
+
+
+class MalformedRequest(InvalidRequest):
+    """The request cannot be read at all, so no field can be named: the fault's field is ``request`` or ``body``."""
+
+
+class RequestTooLarge(Refusal):
+    """More header or body than we are ready to read."""
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is in a form that this path does not read."""
+
+
+class UnknownRoute(Refusal):
+    """There is no such path."""
+
+
+class UnknownResource(Refusal):
+    """The path is right, but the thing it names does not exist or is not the caller's."""
+
+
+class MethodNotAllowed(Refusal):
+    """The path does not do this.
+
+    Attributes:
+        allowed: The methods it knows, for the Allow header (RFC 9110 section 10.2.1).
+    """
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(*allowed)
+        self.allowed = allowed
+
+
+class UnknownUser(Refusal):
+    """Nobody has this login identifier."""
+
+
+class WrongPassword(Refusal):
+    """The password is not the user's."""
+
+
+class UserDisabled(Refusal):
+    """The password is right, but the user may not log in."""
+
+
+class InvalidAccessToken(Refusal):
+    """No access token, or one that is malformed, expired, revoked or not ours.
+
+    Attributes:
+        is_missing: The request carried no token at all (RFC 6750 section 3.1: then no error code is told).
+    """
+
+    def __init__(self, *, is_missing: bool = False) -> None:
+        super().__init__(is_missing)
+        self.is_missing = is_missing
+
+
+class InvalidRefreshToken(Refusal):
+    """The refresh token is malformed, expired, revoked, reused or not ours.
+
+    Attributes:
+        is_reuse: A token that had been replaced came back, so its session has been revoked (RFC 9700 section 4.14.2).
+    """
+
+    def __init__(self, *, is_reuse: bool = False) -> None:
+        super().__init__(is_reuse)
+        self.is_reuse = is_reuse
+
+
+class InvalidClient(Refusal):
+    """The client credentials of an introspection are missing or wrong."""
+
+
+class Unavailable(TidegateError):
+    """We cannot now; the same request may well succeed later.
+
+    Attributes:
+        retry_after_s: After how many seconds it is worth another try.
+    """
+
+    def __init__(self, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class HashPoolSaturated(Unavailable):
+    """No hash thread will be free in time."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database is away, refuses us, or has no connection free in time."""
+
+
+class DeadlineExceeded(Unavailable):
+    """The request took longer than it may (promise P10)."""

@@ -1,0 +1,95 @@
+"""Who a user is, and by which names a user is found."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+DISABLED_MARK: Final = "!"
+"""First character of the stored password of a disabled user.
+
+As in shadow(5): the hash is kept behind the mark, so that enabling the user gives the old password back. One column thus
+decides whether a login may succeed, and the statement that opens a session proves that column current (ADR 0006)."""
+
+
+class IdentifierKind(StrEnum):
+    """The three names a user can have; the values are the names on the wire and in the table."""
+
+    USERNAME = "username"
+    EMAIL = "email"
+    PHONE_NUMBER = "phone_number"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginIdentifier:
+    """One normalised name of a user.
+
+    Attributes:
+        kind: Which of the three.
+        value: Normalised by `identifiers.normalise`: what is stored and what is looked up are the same string.
+    """
+
+    kind: IdentifierKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredentials:
+    """What a login must know of a user.
+
+    Attributes:
+        user_id: The user's id.
+        stored_password: The column as it stands: a password hash, with `DISABLED_MARK` before it for a disabled user.
+    """
+
+    user_id: UUID
+    stored_password: str
+
+    @property
+    def is_disabled(self) -> bool:
+        """The user may not log in, whatever the password."""
+        return self.stored_password.startswith(DISABLED_MARK)
+
+    @property
+    def password_hash(self) -> str:
+        """The hash to verify against, without the mark."""
+        return self.stored_password.removeprefix(DISABLED_MARK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """A registration whose every field has been checked and normalised; at least one identifier is set."""
+
+    user_id: UUID
+    username: str | None
+    email: str | None
+    phone_number: str | None
+    password_hash: str
+    full_name: str | None
+    birth_date: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a user may see of themselves.
+
+    Attributes:
+        last_login: In UTC, aware; None before the first login. Written by the worker, so seconds late.
+    """
+
+    user_id: UUID
+    username: str | None
+    email: str | None
+    phone_number: str | None
+    full_name: str | None
+    birth_date: date | None
+    last_login: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChange:
+    """New values for a profile; None leaves a field as it is."""
+
+    full_name: str | None = None
+    birth_date: date | None = None

@@ -1,0 +1,172 @@
+"""What the use cases need from outside, in the words of the domain. Each promise beside the method that makes it."""
+
+from typing import Protocol
+from uuid import UUID
+
+from tidegate.domain.claims import AccessClaims, RefreshGrant
+from tidegate.domain.sessions import NewSession, Rotation, SessionView
+from tidegate.domain.users import LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
+
+
+class UserReader(Protocol):
+    """Finds users. Today every answer comes from the primary and is as fresh as the statement."""
+
+    async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        """The credentials of whoever has *identifier*, or None: nobody is not an error."""
+
+    async def credentials(self, user_id: UUID) -> StoredCredentials | None:
+        """The credentials of *user_id*, or None."""
+
+    async def profile(self, user_id: UUID) -> Profile | None:
+        """What *user_id* may see of themselves, or None."""
+
+
+class UserWriter(Protocol):
+    """Changes users on the primary."""
+
+    async def add(self, user: NewUser) -> None:
+        """Store *user*; when this returns, the user can log in and survives a crash (promise P1).
+
+        Raises:
+            IdentifierTaken: The database holds one of the identifiers already, however many tried at once.
+        """
+
+    async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
+        """Replace the stored password *old* by *new*, a hash of the same password; False if *old* is no longer current."""
+
+    async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
+        """Apply *change* and return the profile as it is then; None if there is no such user."""
+
+
+class Sessions(Protocol):
+    """The sessions of all users, on the primary. Its clock is the only one that expires anything."""
+
+    async def open(self, session: NewSession, *, relied_on: str) -> bool:
+        """Open *session* and put the job `LoginSucceeded`, both or neither.
+
+        Args:
+            session: Of generation 0.
+            relied_on: The stored password that the caller verified against.
+
+        Returns:
+            False, and nothing is written, if the user's stored password is not *relied_on* any more: changed, disabled or
+            deleted meanwhile (promise P3). A change that commits later revokes the session that this opened.
+        """
+
+    async def rotate(self, grant: RefreshGrant) -> Rotation:
+        """Replace the refresh token of *grant* by its successor, once (promises P5, P6, P7); see `Fate`."""
+
+    async def is_live(self, session_id: UUID) -> bool:
+        """Whether the session exists, its user too, and it is neither revoked nor expired."""
+
+    async def of_user(self, user_id: UUID) -> list[SessionView]:
+        """The live sessions of *user_id*, the latest used first, at most 100."""
+
+    async def revoke(self, session_id: UUID, *, user_id: UUID | None = None) -> bool:
+        """Revoke one session, of *user_id* only when that is given; False if there was no such live session."""
+
+    async def revoke_all(self, user_id: UUID, *, but: UUID | None = None) -> int:
+        """Revoke every live session of *user_id*, except *but*; how many there were."""
+
+    async def change_password(self, new: NewSession, *, old: str, stored: str) -> bool:
+        """Store *stored* as the password, revoke every session of the user and open *new*, all or nothing.
+
+        Args:
+            new: The session that the change continues in; its user is the one whose password changes.
+            old: The stored password that the caller verified against.
+            stored: The new password's hash.
+
+        Returns:
+            False, and nothing is written, if *old* is not the stored password any more.
+        """
+
+
+class Revocations(Protocol):
+    """Tells whether a session has been revoked, without asking the database for each request."""
+
+    async def is_revoked(self, session_id: UUID) -> bool:
+        """Whether access tokens of *session_id* must be refused; true within 1 s of the revocation (DESIGN 5.4).
+
+        A process that has lost the feed of revocations asks the primary instead.
+
+        Raises:
+            DatabaseUnavailable: The feed is lost and the primary does not answer.
+        """
+
+
+class Passwords(Protocol):
+    """Hashes and compares passwords off the event loop, never more at once than the node has cores."""
+
+    async def matches(self, password: str, password_hash: str) -> bool:
+        """Whether *password*, normalised, is the one behind *password_hash*, in any accepted notation.
+
+        A hash in a notation or with a cost that is not accepted matches nothing, and costs nothing.
+
+        Raises:
+            HashPoolSaturated: It could not start in time. Raised at once when the queue is full.
+        """
+
+    async def hash(self, password: str) -> str:
+        """A PHC string of *password* under the current profile.
+
+        Raises:
+            HashPoolSaturated: As `matches`.
+        """
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether *password_hash* is not of the current profile."""
+
+    def is_idle(self) -> bool:
+        """Whether a thread is free, so that a hash that can wait for another day costs nobody a place."""
+
+    async def imitate(self) -> None:
+        """Take as long as `matches` takes now, on a timer, not on a core; refuse when it would (DESIGN 2, hardened).
+
+        Raises:
+            HashPoolSaturated: As `matches`.
+        """
+
+
+class Blocklist(Protocol):
+    """Passwords that nobody may choose (NIST SP 800-63B section 5.1.1.2, ASVS v5.0.0-6.2.4)."""
+
+    def holds(self, password: str) -> bool:
+        """Whether *password* is among the common ones, in whatever case."""
+
+
+class AccessTokens(Protocol):
+    """Makes and verifies access tokens (RFC 9068)."""
+
+    def issue(self, user_id: UUID, session_id: UUID) -> str:
+        """A token signed by the key that is current now."""
+
+    def verify(self, token: str) -> AccessClaims:
+        """The claims of *token*. Says nothing of revocation.
+
+        Raises:
+            InvalidAccessToken: Whatever is wrong with it.
+        """
+
+
+class RefreshTokens(Protocol):
+    """Makes and reads refresh tokens: a session and a generation under a MAC, nothing to look up (DESIGN 5.4)."""
+
+    def make(self, session_id: UUID, generation: int) -> str:
+        """The one token of this session and generation: the same arguments always give the same string."""
+
+    def read(self, token: str) -> RefreshGrant:
+        """What *token* names.
+
+        Raises:
+            InvalidRefreshToken: Not made by us.
+        """
+
+
+class Ids(Protocol):
+    """Makes ids, so that tests can foretell them."""
+
+    def user_id(self) -> UUID:
+        """Random (UUIDv4): it is told to other services and must not tell when its user registered."""
+
+    def session_id(self) -> UUID:
+        """Ordered by time (UUIDv7, RFC 9562), so that the index of sessions grows at one end."""
