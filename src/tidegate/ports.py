@@ -1,5 +1,6 @@
 """What the use cases need from outside, in the words of the domain. Each promise beside the method that makes it."""
 
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -160,6 +161,13 @@ class RefreshTokens(Protocol):
         Raises:
             InvalidRefreshToken: Not made by us.
         """
+
+
+class Clock(Protocol):
+    """The time of this node; it never decides what has expired in the database."""
+
+    def now(self) -> datetime:
+        """Now, aware, UTC."""
 
 
 class Ids(Protocol):

@@ -19,13 +19,20 @@
     └── Unavailable             ours, transient, worth another try
         ├── HashPoolSaturated
         ├── DatabaseUnavailable
+        ├── Contended           what we relied on changed under us, and again
         └── DeadlineExceeded
 
 Anything else that is raised is a bug and is answered 500 without detail. The classes hold data, neither prose nor status:
 `api/errors.py` turns each into HTTP. None of them ever holds a password, a token or a password hash.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class TidegateError(Exception):
@@ -58,6 +65,34 @@ class InvalidRequest(Refusal):
     def __init__(self, *faults: FieldFault) -> None:
         super().__init__(*faults)
         self.faults: tuple[FieldFault, ...] = faults
+
+
+class FaultCollector:
+    """Reads several fields and remembers every fault, so that all are told together."""
+
+    def __init__(self) -> None:
+        self._faults: list[FieldFault] = []
+
+    def add(self, field: str, reason: str) -> None:
+        """Remember one fault."""
+        self._faults.append(FieldFault(field, reason))
+
+    def collect(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return what *read* returns, or None if it raised `InvalidRequest`; the faults are kept."""
+        try:
+            return read(*args, **kwargs)
+        except InvalidRequest as refusal:
+            self._faults.extend(refusal.faults)
+            return None
+
+    def raise_if_any(self) -> None:
+        """Refuse the request if any field was at fault.
+
+        Raises:
+            InvalidRequest: With all faults, in the order they were found.
+        """
+        if self._faults:
+            raise InvalidRequest(*self._faults)
 
 
 class IdentifierTaken(InvalidRequest):
@@ -101,11 +136,27 @@ class UnknownUser(Refusal):
 
 
 class WrongPassword(Refusal):
-    """The password is not the user's."""
+    """The password is not the user's.
+
+    Attributes:
+        user_id: Whose it is not; for the log, never for the answer.
+    """
+
+    def __init__(self, user_id: UUID) -> None:
+        super().__init__(user_id)
+        self.user_id = user_id
 
 
 class UserDisabled(Refusal):
-    """The password is right, but the user may not log in."""
+    """The password is right, but the user may not log in.
+
+    Attributes:
+        user_id: Who may not; for the log, never for the answer.
+    """
+
+    def __init__(self, user_id: UUID) -> None:
+        super().__init__(user_id)
+        self.user_id = user_id
 
 
 class InvalidAccessToken(Refusal):
@@ -154,6 +205,10 @@ class HashPoolSaturated(Unavailable):
 
 class DatabaseUnavailable(Unavailable):
     """The database is away, refuses us, or has no connection free in time."""
+
+
+class Contended(Unavailable):
+    """The row that a decision relied on was changed by somebody else, each time we tried."""
 
 
 class DeadlineExceeded(Unavailable):

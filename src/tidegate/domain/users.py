@@ -1,16 +1,27 @@
 """Who a user is, and by which names a user is found."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from tidegate.domain.errors import FieldFault, InvalidRequest
+
 DISABLED_MARK: Final = "!"
 """First character of the stored password of a disabled user.
 
 As in shadow(5): the hash is kept behind the mark, so that enabling the user gives the old password back. One column thus
 decides whether a login may succeed, and the statement that opens a session proves that column current (ADR 0006)."""
+
+
+FULL_NAME_LENGTH_MAX: Final = 255
+"""In code points: the column is varchar(255)."""
+
+BIRTH_DATE_MIN: Final = date(1900, 1, 1)
+"""Nobody alive was born before; it catches typing errors such as 0199-01-01."""
 
 
 class IdentifierKind(StrEnum):
@@ -93,3 +104,41 @@ class ProfileChange:
 
     full_name: str | None = None
     birth_date: date | None = None
+
+
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def read_birth_date(typed: str, *, today: date) -> date:
+    """Return the date that *typed* (YYYY-MM-DD, ISO 8601 extended format) names.
+
+    Raises:
+        InvalidRequest: Not of that form, not in the calendar, before `BIRTH_DATE_MIN` or after *today*.
+    """
+    if not _ISO_DATE.fullmatch(typed):
+        raise InvalidRequest(FieldFault("birthdate", "not_a_date"))
+    try:
+        born = date.fromisoformat(typed)
+    except ValueError:
+        raise InvalidRequest(FieldFault("birthdate", "not_a_date")) from None
+    if born > today:
+        raise InvalidRequest(FieldFault("birthdate", "in_the_future"))
+    if born < BIRTH_DATE_MIN:
+        raise InvalidRequest(FieldFault("birthdate", "too_early"))
+    return born
+
+
+def read_full_name(typed: str) -> str:
+    """Return *typed* in normalisation form C, otherwise as it came: names follow no rules.
+
+    Raises:
+        InvalidRequest: Over `FULL_NAME_LENGTH_MAX`, or it holds control characters or lone surrogates.
+    """
+    if len(typed) > FULL_NAME_LENGTH_MAX:
+        raise InvalidRequest(FieldFault("full_name", "too_long"))
+    name = unicodedata.normalize("NFC", typed)
+    if len(name) > FULL_NAME_LENGTH_MAX:
+        raise InvalidRequest(FieldFault("full_name", "too_long"))
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        raise InvalidRequest(FieldFault("full_name", "invalid_characters"))
+    return name

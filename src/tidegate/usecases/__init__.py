@@ -1,0 +1,1 @@
+"""What Tidegate does, one verb a file. A use case neither logs nor counts: it returns or raises."""

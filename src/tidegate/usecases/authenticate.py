@@ -1,0 +1,27 @@
+"""Decides whether an access token may be used now."""
+
+from dataclasses import dataclass
+
+from tidegate.domain.claims import AccessClaims
+from tidegate.domain.errors import InvalidAccessToken
+from tidegate.ports import AccessTokens, Revocations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticate:
+    """One look at a bearer token (RFC 6750)."""
+
+    access_tokens: AccessTokens
+    revocations: Revocations
+
+    async def __call__(self, access_token: str) -> AccessClaims:
+        """Return the claims of *access_token*.
+
+        Raises:
+            InvalidAccessToken: Malformed, expired, not ours, or its session has been revoked.
+            Unavailable: Whether it has been revoked cannot be known now (promise P9).
+        """
+        claims = self.access_tokens.verify(access_token)
+        if await self.revocations.is_revoked(claims.session_id):
+            raise InvalidAccessToken
+        return claims

@@ -1,0 +1,71 @@
+"""Gives a user a new password and ends everything that the old one opened."""
+
+from dataclasses import dataclass
+
+from tidegate.domain.claims import AccessClaims, TokenPair
+from tidegate.domain.credentials import normalise_password
+from tidegate.domain.errors import Contended, InvalidAccessToken, WrongPassword
+from tidegate.domain.sessions import FIRST_GENERATION, NewSession
+from tidegate.domain.users import IdentifierKind, LoginIdentifier, Profile
+from tidegate.ports import AccessTokens, Ids, Passwords, RefreshTokens, Sessions, UserReader
+from tidegate.usecases.log_in import Origin
+from tidegate.usecases.password_rules import PasswordRules
+
+_ATTEMPTS = 2
+"""How often the change starts anew because the stored password changed between reading and replacing it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePassword:
+    """One change: every session is revoked, the caller's too, and the caller goes on in a new one (ADR 0008)."""
+
+    users: UserReader
+    rules: PasswordRules
+    passwords: Passwords
+    sessions: Sessions
+    access_tokens: AccessTokens
+    refresh_tokens: RefreshTokens
+    ids: Ids
+
+    async def __call__(self, claims: AccessClaims, *, current: str, new: str, origin: Origin) -> TokenPair:
+        """Replace the password of the user of *claims*; once this returns the old one never works again (promise P3).
+
+        Raises:
+            InvalidRequest: The new password may not be chosen; found before anything is hashed.
+            InvalidAccessToken: The user is gone or disabled.
+            WrongPassword: *current* is not the user's.
+            Unavailable: No hash thread or no database in time.
+        """
+        current = normalise_password(current, field="current_password")
+        profile = await self.users.profile(claims.user_id)
+        if profile is None:
+            raise InvalidAccessToken
+        wish = self.rules.choose(new, _identifiers(profile), field="new_password")
+        for _ in range(_ATTEMPTS):
+            user = await self.users.credentials(claims.user_id)
+            if user is None or user.is_disabled:
+                raise InvalidAccessToken
+            if not await self.passwords.matches(current, user.password_hash):
+                raise WrongPassword(user.user_id)
+            session = NewSession(
+                session_id=self.ids.session_id(),
+                user_id=user.user_id,
+                device=origin.device,
+                address=origin.address,
+            )
+            stored = await self.passwords.hash(wish)
+            if await self.sessions.change_password(session, old=user.stored_password, stored=stored):
+                return TokenPair(
+                    self.access_tokens.issue(user.user_id, session.session_id),
+                    self.refresh_tokens.make(session.session_id, FIRST_GENERATION),
+                )
+        raise Contended
+
+
+def _identifiers(profile: Profile) -> list[LoginIdentifier]:
+    names = {
+        IdentifierKind.USERNAME: profile.username,
+        IdentifierKind.EMAIL: profile.email,
+        IdentifierKind.PHONE_NUMBER: profile.phone_number,
+    }
+    return [LoginIdentifier(kind, name) for kind, name in names.items() if name]

@@ -1,0 +1,109 @@
+"""Makes a user out of what somebody typed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from uuid import UUID
+
+from tidegate.domain.errors import FaultCollector, FieldFault, IdentifierTaken
+from tidegate.domain.users import (
+    IdentifierKind,
+    LoginIdentifier,
+    NewUser,
+    read_birth_date,
+    read_full_name,
+)
+from tidegate.ports import Clock, Ids, Passwords, UserReader, UserWriter
+from tidegate.usecases.password_rules import PasswordRules
+
+Normalise = Callable[[IdentifierKind, str], LoginIdentifier]
+"""`identifiers.normalise`, with this node's settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Registration:
+    """What somebody typed, field by field; None where nothing was typed. It has no repr, for it holds the password."""
+
+    username: str | None = None
+    email: str | None = None
+    phone_number: str | None = None
+    password: str | None = None
+    full_name: str | None = None
+    birthdate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Checked:
+    """A registration whose every field may stand."""
+
+    identifiers: list[LoginIdentifier]
+    password: str
+    full_name: str | None
+    birth_date: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """One registration."""
+
+    normalise: Normalise
+    rules: PasswordRules
+    readers: UserReader
+    writers: UserWriter
+    passwords: Passwords
+    ids: Ids
+    clock: Clock
+
+    async def __call__(self, typed: Registration) -> UUID:
+        """Store the user and return their id: from now on they can log in (promises P1, P2).
+
+        Raises:
+            InvalidRequest: With every field at fault, before anything was hashed or stored.
+            IdentifierTaken: Somebody has one of the names.
+            Unavailable: No hash thread or no database in time; nothing was stored, or the answer was lost.
+        """
+        checked = self._check(typed)
+        taken = [
+            FieldFault(identifier.kind, "taken")
+            for identifier in checked.identifiers
+            if await self.readers.find(identifier) is not None
+        ]
+        if taken:  # before paying for a hash; of two who come at once the unique index refuses one
+            raise IdentifierTaken(*taken)
+
+        named = {identifier.kind: identifier.value for identifier in checked.identifiers}
+        user = NewUser(
+            user_id=self.ids.user_id(),
+            username=named.get(IdentifierKind.USERNAME),
+            email=named.get(IdentifierKind.EMAIL),
+            phone_number=named.get(IdentifierKind.PHONE_NUMBER),
+            password_hash=await self.passwords.hash(checked.password),
+            full_name=checked.full_name,
+            birth_date=checked.birth_date,
+        )
+        await self.writers.add(user)
+        return user.user_id
+
+    def _check(self, typed: Registration) -> _Checked:
+        """Check every field before refusing any, so that a person corrects them all in one go."""
+        faults = FaultCollector()
+        names = {
+            IdentifierKind.USERNAME: typed.username,
+            IdentifierKind.EMAIL: typed.email,
+            IdentifierKind.PHONE_NUMBER: typed.phone_number,
+        }
+        read = [faults.collect(self.normalise, kind, name) for kind, name in names.items() if name]
+        if not read:
+            faults.add("username", "missing")
+        identifiers = [identifier for identifier in read if identifier is not None]
+
+        full_name = faults.collect(read_full_name, typed.full_name) if typed.full_name else None
+        today = self.clock.now().date()
+        birth_date = faults.collect(partial(read_birth_date, today=today), typed.birthdate) if typed.birthdate else None
+        password = faults.collect(self.rules.choose, typed.password, identifiers) if typed.password else None
+        if not typed.password:
+            faults.add("password", "missing")
+        faults.raise_if_any()
+        assert password is not None  # else there was a fault
+        return _Checked(identifiers, password, full_name, birth_date)
