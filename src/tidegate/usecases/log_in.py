@@ -39,7 +39,7 @@ class LogIn:
     """One attempt to log in.
 
     Attributes:
-        is_uniform: The hardened profile: an unknown user takes as long as a known one (ADR 0001).
+        is_uniform: The hardened profile: an unknown user takes as long as a known one (ADR 0003).
     """
 
     users: UserReader

@@ -1,0 +1,71 @@
+"""GET and PATCH /me."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from tidegate.api.bearer import authenticated
+from tidegate.api.fields import read_json, text_member
+from tidegate.api.http import JSON_TYPE, Answer, Header, Request
+from tidegate.api.schemas import ProfileBody, encode
+from tidegate.domain.errors import FaultCollector, InvalidAccessToken
+from tidegate.domain.users import IdentifierKind, Profile
+from tidegate.ports import UserReader
+from tidegate.usecases.authenticate import Authenticate
+from tidegate.usecases.change_profile import ChangeProfile
+
+_PRIVATE: Final = (b"cache-control", b"private, no-cache")
+"""The device may keep a profile, but must ask whether it still stands (DESIGN 2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadMeEndpoint:
+    """Bearer."""
+
+    authenticate: Authenticate
+    users: UserReader
+
+    async def __call__(self, request: Request) -> Answer:
+        """Answer 200 with the profile, or 304 if the caller has it already."""
+        claims = await authenticated(request, self.authenticate)
+        profile = await self.users.profile(claims.user_id)
+        if profile is None:
+            raise InvalidAccessToken
+        return profile_answer(profile, if_none_match=request.header(b"if-none-match"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeMeEndpoint:
+    """Bearer; JSON: `full_name` and `birthdate`, each optional; what is absent, null or empty stays as it is."""
+
+    authenticate: Authenticate
+    change_profile: ChangeProfile
+
+    async def __call__(self, request: Request) -> Answer:
+        """Answer 200 with the profile as it is then."""
+        claims = await authenticated(request, self.authenticate)
+        members = read_json(request)
+        faults = FaultCollector()
+        for kind in IdentifierKind:
+            if members.get(kind):
+                faults.add(kind, "not_changeable")
+        full_name = faults.collect(text_member, members, "full_name")
+        birthdate = faults.collect(text_member, members, "birthdate")
+        faults.raise_if_any()
+        return profile_answer(await self.change_profile(claims, full_name=full_name, birthdate=birthdate))
+
+
+def profile_answer(profile: Profile, *, if_none_match: bytes | None = None) -> Answer:
+    """Return *profile* with its ETag (RFC 9110 section 8.8.3), or 304 when *if_none_match* names it."""
+    body = encode(ProfileBody.of(profile))
+    etag = b'"' + blake2b(body, digest_size=12).hexdigest().encode() + b'"'
+    headers: list[Header] = [(b"etag", etag), _PRIVATE]
+    if if_none_match is not None and _names(if_none_match, etag):
+        return Answer(304, b"", headers)
+    return Answer(200, body, [JSON_TYPE, *headers])
+
+
+def _names(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether the header lists *etag*, by weak comparison (RFC 9110 section 13.1.2)."""
+    listed = {entry.strip().removeprefix(b"W/") for entry in if_none_match.split(b",")}
+    return b"*" in listed or etag in listed

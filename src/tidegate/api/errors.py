@@ -1,0 +1,146 @@
+"""The one table that turns what went wrong into HTTP, and the two forms in which it is told."""
+
+import random
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from tidegate.api.http import JSON_TYPE, NO_STORE, Answer, Header, Request
+from tidegate.domain import errors as e
+
+PROBLEM_TYPE: Final = (b"content-type", b"application/problem+json")
+_RETRY_JITTER_S: Final = 2.0
+"""Added to Retry-After at random, so that those who were refused together do not come back together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the caller is told.
+
+    Attributes:
+        status: Also the body's code.
+        message: As the contract has it, exactly.
+    """
+
+    status: int
+    message: str
+
+
+INTERNAL: Final = Told(500, "internal server error")
+
+ANSWERS: Final[dict[type[e.TidegateError], Told]] = {
+    e.InvalidRequest: Told(400, "invalid request"),
+    e.InvalidAccessToken: Told(401, "unauthorized"),
+    e.InvalidRefreshToken: Told(401, "unauthorized"),
+    e.InvalidClient: Told(401, "unauthorized"),
+    e.WrongPassword: Told(403, "invalid password"),
+    # Only who knows the password is told that the user is disabled, by Tidegate-Reason; the contract has no word for it.
+    e.UserDisabled: Told(403, "invalid password"),
+    e.UnknownUser: Told(404, "user not found"),
+    e.UnknownRoute: Told(404, "not found"),
+    e.UnknownResource: Told(404, "not found"),
+    e.MethodNotAllowed: Told(405, "method not allowed"),
+    e.RequestTooLarge: Told(413, "request too large"),
+    e.UnsupportedMediaType: Told(415, "unsupported media type"),
+    e.Unavailable: Told(503, "service unavailable"),
+}
+
+UNIFORM_ANSWERS: Final = ANSWERS | {e.UnknownUser: ANSWERS[e.WrongPassword]}
+"""ADR 0003, the hardened profile: nobody learns from an answer who is registered (ASVS v5.0.0-6.3.8)."""
+
+
+class _Body(msgspec.Struct):
+    code: str
+    message: str
+
+
+class _Problem(msgspec.Struct, omit_defaults=True):
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = []
+
+
+def fixed_body(status: int, message: str) -> bytes:
+    """The contract's body: `{"code":"...","message":"..."}`, the code a string, no further keys."""
+    return msgspec.json.encode(_Body(str(status), message))
+
+
+SUCCESS: Final = fixed_body(200, "success")
+
+
+def outcome_of(error: BaseException) -> str:
+    """The word for *error* in logs and metrics: its class in lower case and underscores."""
+    name = type(error).__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+class Refuser:
+    """Answers what went wrong.
+
+    Args:
+        is_uniform: The hardened profile.
+    """
+
+    def __init__(self, *, is_uniform: bool) -> None:
+        self._answers = UNIFORM_ANSWERS if is_uniform else ANSWERS
+        self._is_uniform = is_uniform
+
+    def answer(self, error: e.TidegateError, request: Request) -> Answer:
+        """The answer to *request* that ended in *error*."""
+        told = next((self._answers[kind] for kind in type(error).__mro__ if kind in self._answers), INTERNAL)
+        faults = self._faults(error)
+        headers: list[Header] = [NO_STORE, *_headers_of(error)]
+        if b"application/problem+json" in (request.header(b"accept") or b""):
+            return Answer(told.status, _problem(told, faults), [PROBLEM_TYPE, *headers])
+        if faults:
+            headers.append((b"tidegate-reason", str(faults[0]).encode("ascii", "replace")))
+        return Answer(told.status, fixed_body(told.status, told.message), [JSON_TYPE, *headers])
+
+    def internal(self, request: Request) -> Answer:
+        """The answer to *request* that ended in a bug: no detail."""
+        if b"application/problem+json" in (request.header(b"accept") or b""):
+            return Answer(INTERNAL.status, _problem(INTERNAL, ()), [PROBLEM_TYPE, NO_STORE])
+        return Answer(INTERNAL.status, fixed_body(INTERNAL.status, INTERNAL.message))
+
+    def _faults(self, error: e.TidegateError) -> tuple[e.FieldFault, ...]:
+        if isinstance(error, e.InvalidRequest):
+            return error.faults
+        if isinstance(error, e.UserDisabled) and not self._is_uniform:
+            return (e.FieldFault("user", "disabled"),)
+        return ()
+
+
+def _headers_of(error: e.TidegateError) -> list[Header]:
+    match error:
+        case e.InvalidAccessToken(is_missing=True):
+            return [(b"www-authenticate", b'Bearer realm="tidegate"')]
+        case e.InvalidAccessToken() | e.InvalidRefreshToken():
+            return [(b"www-authenticate", b'Bearer realm="tidegate", error="invalid_token"')]
+        case e.InvalidClient():
+            return [(b"www-authenticate", b'Basic realm="tidegate", charset="UTF-8"')]
+        case e.MethodNotAllowed():
+            return [(b"allow", ", ".join(error.allowed).encode())]
+        case e.RequestTooLarge():
+            return [(b"connection", b"close")]  # the rest of it will not be read
+        case e.Unavailable():
+            wait_s = error.retry_after_s + random.random() * _RETRY_JITTER_S  # noqa: S311 - spreads load, guards nothing
+            return [(b"retry-after", str(max(1, round(wait_s))).encode())]
+        case _:
+            return []
+
+
+def _problem(told: Told, faults: tuple[e.FieldFault, ...]) -> bytes:
+    """RFC 9457; the type is the anchor of the page that explains it."""
+    detail = ", ".join(f"{fault.field}: {fault.reason}" for fault in faults) or HTTPStatus(told.status).description
+    problem = _Problem(
+        type=f"/docs#{told.message.replace(' ', '-')}",
+        title=told.message,
+        status=told.status,
+        detail=detail or told.message,
+        errors=[{"field": fault.field, "reason": fault.reason} for fault in faults],
+    )
+    return msgspec.json.encode(problem)

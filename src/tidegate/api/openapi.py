@@ -1,0 +1,249 @@
+"""The OpenAPI 3.1 document, made once at start from the same types that encode the answers."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from tidegate.api.errors import ANSWERS
+from tidegate.api.schemas import (
+    Availability,
+    Health,
+    Introspection,
+    Outcome,
+    Problem,
+    ProfileBody,
+    SessionsBody,
+    Tokens,
+)
+from tidegate.domain.credentials import PASSWORD_BYTES_MAX, PASSWORD_CODE_POINTS_MIN
+
+Schema = dict[str, Any]
+
+_NAME: Final[Schema] = {"type": "string", "maxLength": 255}
+_SECRET: Final[Schema] = {"type": "string", "format": "password", "maxLength": PASSWORD_BYTES_MAX}
+_NEW_SECRET: Final[Schema] = {**_SECRET, "minLength": PASSWORD_CODE_POINTS_MIN}
+_TOKEN: Final[Schema] = {"type": "string"}
+_NULLABLE_NAME: Final[Schema] = {"type": ["string", "null"], "maxLength": 255}
+_DATE: Final[Schema] = {"type": ["string", "null"], "format": "date"}
+
+REGISTRATION: Final[Schema] = {
+    "type": "object",
+    "description": "At least one of username, email and phone_number.",
+    "properties": {
+        "username": {**_NULLABLE_NAME, "description": "PRECIS UsernameCaseMapped; without @, not beginning with +."},
+        "email": {**_NULLABLE_NAME, "description": "Stored in lower case, its domain in IDNA form."},
+        "phone_number": {**_NULLABLE_NAME, "description": "Stored as E.164."},
+        "password": {**_NEW_SECRET, "description": "Any characters; none of the common passwords."},
+        "full_name": _NULLABLE_NAME,
+        "birthdate": _DATE,
+    },
+    "required": ["password"],
+}
+LOGIN_FORM: Final[Schema] = {
+    "type": "object",
+    "description": "Exactly one of username, email and phone_number.",
+    "properties": {"username": _NAME, "email": _NAME, "phone_number": _NAME, "password": _SECRET},
+    "required": ["password"],
+}
+PROFILE_CHANGE: Final[Schema] = {
+    "type": "object",
+    "properties": {"full_name": _NULLABLE_NAME, "birthdate": _DATE},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What the document says of one route.
+
+    Attributes:
+        summary: One line.
+        ok: The type of the body of a 200, or a media type when it is no JSON of ours, or None for any JSON object.
+        refusals: The further statuses; 405, 500 and 503 can come from every path.
+        form: The properties of a form body.
+        json: The schema of a JSON body.
+        query: Names of required query parameters.
+        security: The name of the security scheme.
+        is_conditional: Answers 304 to If-None-Match.
+    """
+
+    summary: str
+    ok: type | str | None
+    refusals: tuple[int, ...] = ()
+    form: Schema | None = None
+    json: Schema | None = None
+    query: tuple[str, ...] = ()
+    security: str | None = None
+    is_conditional: bool = False
+
+
+def _form(properties: Schema, *required: str) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+_BODY: Final = (400, 413, 415)
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("POST", "/login"): Operation(
+        summary="Log in; with a JSON body: register",
+        ok=Tokens,
+        refusals=(*_BODY, 403, 404),
+        form=LOGIN_FORM,
+        json=REGISTRATION,
+    ),
+    ("POST", "/register"): Operation(summary="Register", ok=Outcome, refusals=_BODY, json=REGISTRATION),
+    ("POST", "/refresh"): Operation(
+        summary="Exchange a refresh token for the next token pair",
+        ok=Tokens,
+        refusals=(*_BODY, 401),
+        form=_form({"refresh_token": _TOKEN}, "refresh_token"),
+    ),
+    ("POST", "/logout"): Operation(
+        summary="End this session, the others, or all",
+        ok=Outcome,
+        refusals=(*_BODY, 401),
+        form=_form({"scope": {"type": "string", "enum": ["this", "others", "all"], "default": "this"}}),
+        security="bearer",
+    ),
+    ("GET", "/me"): Operation(
+        summary="Read one's profile", ok=ProfileBody, refusals=(401,), security="bearer", is_conditional=True
+    ),
+    ("PATCH", "/me"): Operation(
+        summary="Change one's profile", ok=ProfileBody, refusals=(*_BODY, 401), json=PROFILE_CHANGE, security="bearer"
+    ),
+    ("POST", "/me/password"): Operation(
+        summary="Change one's password; every session ends and a new one begins",
+        ok=Tokens,
+        refusals=(*_BODY, 401, 403),
+        form=_form({"current_password": _SECRET, "new_password": _NEW_SECRET}, "current_password", "new_password"),
+        security="bearer",
+    ),
+    ("GET", "/me/sessions"): Operation(summary="List one's sessions", ok=SessionsBody, refusals=(401,), security="bearer"),
+    ("DELETE", "/me/sessions/{id}"): Operation(
+        summary="End one of one's sessions", ok=Outcome, refusals=(401, 404), security="bearer"
+    ),
+    ("GET", "/availability"): Operation(
+        summary="Ask whether a username is free", ok=Availability, refusals=(400, 404), query=("username",)
+    ),
+    ("POST", "/revoke"): Operation(
+        summary="Give a token back (RFC 7009)", ok=Outcome, refusals=_BODY, form=_form({"token": _TOKEN}, "token")
+    ),
+    ("POST", "/introspect"): Operation(
+        summary="Ask whether an access token is active (RFC 7662)",
+        ok=Introspection,
+        refusals=(*_BODY, 401),
+        form=_form({"token": _TOKEN}, "token"),
+        security="client",
+    ),
+    ("GET", "/.well-known/jwks.json"): Operation(summary="The keys that verify access tokens (RFC 7517)", ok=None),
+    ("GET", "/.well-known/oauth-authorization-server"): Operation(summary="Metadata (RFC 8414)", ok=None),
+    ("GET", "/health/live"): Operation(summary="Whether the process runs", ok=Health),
+    ("GET", "/health/ready"): Operation(summary="Whether a login would be served now", ok=Health),
+    ("GET", "/openapi.json"): Operation(summary="This document", ok=None),
+    ("GET", "/docs"): Operation(summary="This document for people", ok="text/html; charset=utf-8"),
+}
+
+
+def document(*, version: str, issuer: str) -> dict[str, Any]:
+    """Return the whole document."""
+    bodies = [Tokens, Outcome, Problem, ProfileBody, SessionsBody, Availability, Introspection, Health]
+    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for (method, template), operation in OPERATIONS.items():
+        paths.setdefault(template, {})[method.lower()] = _operation(method, template, operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tidegate",
+            "version": version,
+            "description": "Registers people, logs them in and hands out tokens.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": issuer}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {str(status): _refusal(status) for status in sorted(_messages())},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "client": {"type": "http", "scheme": "basic"},
+            },
+        },
+    }
+
+
+def _messages() -> dict[int, list[str]]:
+    messages: dict[int, list[str]] = {500: ["internal server error"]}
+    for told in ANSWERS.values():
+        if told.message not in messages.setdefault(told.status, []):
+            messages[told.status].append(told.message)
+    return messages
+
+
+_REFUSAL_HEADERS: Final[dict[int, dict[str, str]]] = {
+    400: {"Tidegate-Reason": "The first field at fault and why, such as password=too_common."},
+    401: {"WWW-Authenticate": "RFC 6750 section 3."},
+    405: {"Allow": "What the path does."},
+    503: {"Retry-After": "Seconds."},
+}
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    messages = _messages()[status]
+    example = {"code": str(status), "message": messages[0]}
+    return {
+        "description": " or ".join(messages),
+        "headers": {
+            name: {"description": meaning, "schema": {"type": "string"}}
+            for name, meaning in _REFUSAL_HEADERS.get(status, {}).items()
+        },
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/Outcome"}, "example": example},
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+    }
+
+
+def _operation(method: str, template: str, operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": f"{method.lower()}{template.replace('/', '_').replace('{', '').replace('}', '').replace('.', '')}",
+        "responses": _responses(method, template, operation),
+    }
+    parameters = [
+        {"name": name, "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in operation.query
+    ]
+    if "{id}" in template:
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}})
+    if parameters:
+        described["parameters"] = parameters
+    content = {}
+    if operation.form is not None:
+        content["application/x-www-form-urlencoded"] = {"schema": operation.form}
+    if operation.json is not None:
+        content["application/json"] = {"schema": operation.json}
+    if content:
+        described["requestBody"] = {"required": method != "POST" or template != "/logout", "content": content}
+    if operation.security:
+        described["security"] = [{operation.security: []}]
+    return described
+
+
+def _responses(method: str, template: str, operation: Operation) -> dict[str, Any]:
+    match operation.ok:
+        case None:
+            content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+        case str() as media_type:
+            content = {media_type: {"schema": {"type": "string"}}}
+        case body:
+            schema: Schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+            if (method, template) == ("POST", "/login"):  # a JSON body registers (ADR 0002)
+                schema = {"anyOf": [schema, {"$ref": "#/components/schemas/Outcome"}]}
+            content = {"application/json": {"schema": schema}}
+    responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
+    if operation.is_conditional:
+        responses["304"] = {"description": "What If-None-Match names still stands"}
+    for status in sorted({*operation.refusals, 405, 500, 503}):
+        responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return responses
