@@ -1,0 +1,256 @@
+"""Every setting, declared once: its name, type, default, unit, bounds and meaning. Only `wiring` and `cli` read it.
+
+From the declarations come `tidegate config list`, docs/SETTINGS.md, .env.example, the parsing and the checks. A field's
+variable is its name in capitals after ``TIDEGATE_``; one that holds a secret may be given as ``.._FILE`` instead, the path
+of a file with the value in it. An empty value counts as none. Where values are looked for: `settings_sources`; how texts
+become `Settings`: `settings_building`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+from tidegate.passwords.profiles import DEFAULT_PROFILE, PROFILES
+
+PREFIX: Final = "TIDEGATE_"
+
+
+class SettingsError(Exception):
+    """The settings are wrong; every fault is one sentence, and none shows a secret."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class Profile(StrEnum):
+    """What answers tell about who is registered (DESIGN 2, ADR 0003)."""
+
+    CONTRACT = "contract"
+    HARDENED = "hardened"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a setting is for, and which values it takes.
+
+    Attributes:
+        text: A sentence.
+        unit: In words, empty where a number counts things or there is no number.
+        low: The least value.
+        high: The greatest value.
+        choices: All values, where they are few.
+        is_secret: Never shown; `.._FILE` is accepted.
+        otherwise: For a default that is computed, how.
+        for_up: Read by `tidegate up` only.
+    """
+
+    text: str
+    unit: str = ""
+    low: int | None = None
+    high: int | None = None
+    choices: tuple[str, ...] = ()
+    is_secret: bool = False
+    otherwise: str = ""
+    for_up: bool = False
+
+
+_DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the program was told, checked. Made by `build_settings`; constructors elsewhere take plain values from it."""
+
+    # Where it listens
+    host: Annotated[str, Meaning(text="Address that the API listens on; 0.0.0.0 or :: for every one.")] = "127.0.0.1"
+    port: Annotated[int, Meaning(text="Port of the API.", low=1, high=65_535)] = 8080
+    metrics_host: Annotated[str, Meaning(text="Address that /metrics listens on; never a public one.")] = "127.0.0.1"
+    metrics_port: Annotated[int, Meaning(text="Port of /metrics.", low=1, high=65_535, otherwise="TIDEGATE_PORT + 1000")]
+    trusted_hops: Annotated[
+        int,
+        Meaning(
+            text="How many proxies of our own stand before the API; the client's address is that many from the right in "
+            "X-Forwarded-For. 0: the socket's own.",
+            low=0,
+            high=10,
+        ),
+    ] = 0
+
+    # The database
+    primary_dsn: Annotated[
+        str, Meaning(text="The PostgreSQL primary, such as postgresql://tidegate@db.example/tidegate.", is_secret=True)
+    ] = field(repr=False)
+    database_connections: Annotated[
+        int, Meaning(text="Connections to the primary of each API process.", low=1, high=500)
+    ] = 8
+    database_connections_budget: Annotated[
+        int,
+        Meaning(
+            text="Connections that the API processes of this node may hold together; PostgreSQL's max_connections less "
+            "those of other nodes, of the worker and of people.",
+            low=1,
+            high=10_000,
+        ),
+    ] = 90
+    database_acquire_timeout_ms: Annotated[
+        int, Meaning(text="How long a request waits for a free connection.", unit="milliseconds", low=1, high=60_000)
+    ] = 2_000
+    database_statement_timeout_ms: Annotated[
+        int, Meaning(text="How long one statement may run.", unit="milliseconds", low=1, high=60_000)
+    ] = 5_000
+    database_connect_timeout_ms: Annotated[
+        int, Meaning(text="How long connecting may take.", unit="milliseconds", low=1, high=60_000)
+    ] = 3_000
+
+    # Processes and requests
+    api_processes: Annotated[int, Meaning(text="Processes that serve the API on this node.", low=1, high=256)] = 1
+    request_deadline_ms: Annotated[
+        int, Meaning(text="By when every request is answered.", unit="milliseconds", low=100, high=120_000)
+    ] = 15_000
+    receive_deadline_ms: Annotated[
+        int, Meaning(text="By when a request must have arrived whole.", unit="milliseconds", low=100, high=120_000)
+    ] = 10_000
+    worker_poll_interval_ms: Annotated[
+        int, Meaning(text="How often an idle worker looks for jobs.", unit="milliseconds", low=10, high=60_000)
+    ] = 200
+
+    # Passwords
+    hash_profile: Annotated[
+        str,
+        Meaning(
+            text="Strength of new password hashes (passwords/profiles.py); others are rehashed at login.",
+            choices=tuple(PROFILES),
+        ),
+    ] = DEFAULT_PROFILE.name
+    hash_threads: Annotated[
+        int,
+        Meaning(
+            text="Hash threads of each API process. 0: the node's cores shared out over the processes, at least 1 each.",
+            low=0,
+            high=1_024,
+        ),
+    ] = 0
+    hash_queue_max: Annotated[
+        int, Meaning(text="Hashes that may wait in each API process; the next is refused with 503.", low=1, high=100_000)
+    ] = 1_024
+    hash_wait_ms_max: Annotated[
+        int, Meaning(text="How long a hash may wait for its thread.", unit="milliseconds", low=10, high=120_000)
+    ] = 10_000
+    hash_niceness: Annotated[
+        int, Meaning(text="By how much hash threads give way to everything else, as nice(1) counts.", low=0, high=19)
+    ] = 10
+
+    # What it answers
+    profile: Annotated[
+        Profile,
+        Meaning(
+            text="contract: 404 for an unknown user, 403 for a wrong password. hardened: nobody learns who is registered.",
+            choices=tuple(Profile),
+        ),
+    ] = Profile.CONTRACT
+    register_at_login: Annotated[bool, Meaning(text="Whether POST /login with a JSON body registers.")] = True
+    phone_region: Annotated[
+        str, Meaning(text="Country of phone numbers without one, as two letters (ISO 3166-1). Empty: they are refused.")
+    ] = ""
+
+    # Tokens and sessions
+    issuer: Annotated[
+        str, Meaning(text="Claim iss and base of the URLs in the metadata.", otherwise="http://TIDEGATE_HOST:TIDEGATE_PORT")
+    ]
+    audience: Annotated[str, Meaning(text="Claim aud.")] = "tidegate"
+    client_id: Annotated[str, Meaning(text="Claim client_id.")] = "tidegate"
+    access_token_ttl_s: Annotated[
+        int, Meaning(text="How long an access token is valid.", unit="seconds", low=10, high=3_600)
+    ] = 300
+    session_idle_ttl_s: Annotated[
+        int, Meaning(text="How long a session lives without a refresh.", unit="seconds", low=60, high=366 * _DAY_S)
+    ] = 14 * _DAY_S
+    session_absolute_ttl_s: Annotated[
+        int, Meaning(text="How long a session lives whatever happens.", unit="seconds", low=60, high=3_660 * _DAY_S)
+    ] = 90 * _DAY_S
+    refresh_reuse_grace_s: Annotated[
+        int,
+        Meaning(
+            text="How long a refresh token that was just replaced still yields the same successor.",
+            unit="seconds",
+            low=0,
+            high=60,
+        ),
+    ] = 10
+    signing_keys_file: Annotated[
+        Path, Meaning(text="File of the keys that sign access tokens; `tidegate keys rotate` makes it.")
+    ]
+    key_reload_interval_ms: Annotated[
+        int, Meaning(text="How often the file of signing keys is looked at.", unit="milliseconds", low=10, high=60_000)
+    ] = 1_000
+    refresh_mac_key: Annotated[
+        bytes, Meaning(text="Key of the MAC in refresh tokens: 32 random bytes or more, in base64url.", is_secret=True)
+    ] = field(repr=False)
+    introspection_client_id: Annotated[
+        str, Meaning(text="Who may ask POST /introspect. Empty, with its secret: nobody.")
+    ] = ""
+    introspection_client_secret: Annotated[
+        str, Meaning(text="The secret of that client, 32 characters or more.", is_secret=True)
+    ] = field(default="", repr=False)
+
+    # Logs
+    log_file: Annotated[Path | None, Meaning(text="File that log lines are appended to. Empty: standard output.")] = None
+
+    # tidegate up
+    data_dir: Annotated[
+        Path | None,
+        Meaning(
+            text="Folder of the database, the secrets and the logs.",
+            otherwise="/var/lib/tidegate for root, else $XDG_DATA_HOME/tidegate or ~/.local/share/tidegate",
+            for_up=True,
+        ),
+    ] = None
+    embedded_user: Annotated[str, Meaning(text="Whom root runs PostgreSQL as.", for_up=True)] = "nobody"
+    postgres_bin: Annotated[
+        Path | None,
+        Meaning(text="Folder of postgres and initdb. Empty: the wheel's, else Debian's newest.", for_up=True),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One setting as declared above."""
+
+    name: str
+    type: Any
+    meaning: Meaning
+    default: Any
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be given: there is no default, not even a computed one."""
+        return self.default is MISSING and not self.meaning.otherwise
+
+
+def declared() -> tuple[Declared, ...]:
+    """All settings, in the order in which they are told."""
+    return _DECLARED
+
+
+def _read_declarations() -> Iterator[Declared]:
+    hints = get_type_hints(Settings, include_extras=True)
+    for each in fields(Settings):
+        type_, meaning = get_args(hints[each.name])
+        yield Declared(each.name, type_, meaning, each.default)
+
+
+_DECLARED: Final = tuple(_read_declarations())
+
+
+def variables() -> frozenset[str]:
+    """Every name that a setting may be given under."""
+    names = {each.variable for each in _DECLARED}
+    return frozenset(names | {each.variable + "_FILE" for each in _DECLARED if each.meaning.is_secret})

@@ -1,0 +1,200 @@
+"""Turns texts into `Settings`: each value against its declaration, then all of them against each other and the machine."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tidegate.config import PREFIX, Declared, Profile, Settings, SettingsError, declared
+from tidegate.passwords.profiles import PROFILES
+from tidegate.settings_node import usable_cores, usable_memory_bytes
+
+PLACEHOLDER: Final = "change-me"
+"""What .env.example has where a secret belongs; it starts nothing."""
+
+_SECRET_BYTES_MIN: Final = 32
+"""A MAC key as long as the output of its hash, SHA-256 (RFC 2104 section 3)."""
+
+_SECRET_CHARACTERS_MIN: Final = 32
+
+_SECRET_DISTINCT_MIN: Final = 10
+"""Of 32 random bytes about 30 are distinct; fewer than 10 come by typing."""
+
+_MEMORY_SHARE_MAX: Final = 0.5
+"""Of the machine's memory for hashing; the rest is for Python, the database and the page cache."""
+
+
+def build_settings(given: Mapping[str, str]) -> Settings:
+    """The settings that *given* says, with the defaults of the others, checked one by one and against each other.
+
+    Args:
+        given: Texts by variable. Names that no setting has are the caller's to refuse.
+
+    Raises:
+        SettingsError: All faults that were found.
+    """
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for each in declared():
+        try:
+            value = read_one(each, given)
+        except SettingsError as error:
+            faults += error.faults
+        else:
+            if value is not None:
+                values[each.name] = value
+    if not faults:
+        settings = Settings(**_with_computed_defaults(values))
+        faults += _contradictions(settings)
+        if not faults:
+            return settings
+    raise SettingsError(*faults)
+
+
+def read_one(each: Declared, given: Mapping[str, str]) -> Any:  # noqa: ANN401 - of the type that the setting declares
+    """The value of one setting, or None where it has a default and is not given.
+
+    Raises:
+        SettingsError: It is malformed, out of bounds, or missing and required.
+    """
+    text = _text_of(each, given)
+    if text:
+        return _parse(each, text)
+    if each.is_required:
+        raise SettingsError(f"{each.variable} is missing; set it{_or_file(each)}: {each.meaning.text}")
+    return None
+
+
+def _or_file(each: Declared) -> str:
+    return f" (or {each.variable}_FILE)" if each.meaning.is_secret else ""
+
+
+def _text_of(each: Declared, given: Mapping[str, str]) -> str:
+    text = given.get(each.variable, "").strip()
+    file = given.get(each.variable + "_FILE", "").strip() if each.meaning.is_secret else ""
+    if not file:
+        return text
+    if text:
+        raise SettingsError(f"{each.variable} and {each.variable}_FILE are both set; keep one of them")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError(
+            f"{each.variable}_FILE names {file}, which cannot be read ({reason}); name a readable file"
+        ) from None
+
+
+def _parse(each: Declared, text: str) -> Any:  # noqa: ANN401 - of the type that the setting declares
+    if each.meaning.is_secret:
+        return _parse_secret(each, text)
+    if each.type is bool:
+        if text.lower() not in ("true", "false"):
+            raise SettingsError(f"{each.variable} is {text!r}; set it to true or false")
+        return text.lower() == "true"
+    if each.type is int:
+        return _parse_number(each, text)
+    if each.meaning.choices and text not in each.meaning.choices:
+        raise SettingsError(f"{each.variable} is {text!r}; set it to {' or '.join(each.meaning.choices)}")
+    if each.type in (str, Profile):
+        return each.type(text)
+    return Path(text).expanduser().absolute()
+
+
+def _parse_number(each: Declared, text: str) -> int:
+    low, high = each.meaning.low, each.meaning.high
+    if (
+        not re.fullmatch(r"-?[0-9]{1,18}", text)
+        or (low is not None and int(text) < low)
+        or (high is not None and int(text) > high)
+    ):
+        unit = f" of {each.meaning.unit}" if each.meaning.unit else ""
+        raise SettingsError(f"{each.variable} is {text!r}; set it to a whole number{unit} from {low} to {high}")
+    return int(text)
+
+
+def _parse_secret(each: Declared, text: str) -> str | bytes:
+    if PLACEHOLDER in text.lower():
+        raise SettingsError(f"{each.variable} still is the placeholder of the example; set a secret of your own")
+    if each.name == "primary_dsn":
+        if urlsplit(text).scheme not in ("postgresql", "postgres"):
+            raise SettingsError(f"{each.variable} is no PostgreSQL URL; begin it with postgresql://")
+        return text
+    if each.type is str:
+        if len(text) < _SECRET_CHARACTERS_MIN:
+            raise SettingsError(f"{each.variable} is too short; make it {_SECRET_CHARACTERS_MIN} random characters or more")
+        return text
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise SettingsError(f"{each.variable} is not base64url; make one: openssl rand -base64 32 | tr +/ -_") from None
+    if len(key) < _SECRET_BYTES_MIN:
+        raise SettingsError(f"{each.variable} is too short; make it {_SECRET_BYTES_MIN} random bytes or more")
+    if len(set(key)) < _SECRET_DISTINCT_MIN:
+        raise SettingsError(f"{each.variable} is not random; make one: openssl rand -base64 32 | tr +/ -_")
+    return key
+
+
+def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the defaults that follow from other values, and turn "0" hash threads into a number."""
+    complete = {each.name: each.default for each in declared() if each.default is not MISSING} | dict(values)
+    complete.setdefault("metrics_port", complete["port"] + 1_000)
+    host = complete["host"]
+    complete.setdefault("issuer", f"http://{f'[{host}]' if ':' in host else host}:{complete['port']}")
+    if complete["hash_threads"] == 0:
+        complete["hash_threads"] = max(1, usable_cores() // complete["api_processes"])
+    return complete
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """What each value allows but all of them together do not. Every sentence names the settings to change."""
+    cores = usable_cores()
+    threads = settings.hash_threads * settings.api_processes
+    if threads > cores and settings.hash_threads > 1:
+        yield (
+            f"TIDEGATE_HASH_THREADS times TIDEGATE_API_PROCESSES is {threads}, but there are {cores} cores, and more "
+            "threads than cores hash slower; lower one, or set TIDEGATE_HASH_THREADS=0"
+        )
+    hashing_bytes = threads * PROFILES[settings.hash_profile].memory_cost_kib * 1_024
+    if hashing_bytes > usable_memory_bytes() * _MEMORY_SHARE_MAX:
+        yield (
+            f"{threads} hash threads of TIDEGATE_HASH_PROFILE {settings.hash_profile} need {hashing_bytes >> 20} MiB, more "
+            f"than half of the {usable_memory_bytes() >> 20} MiB here; lower TIDEGATE_HASH_THREADS or take another profile"
+        )
+    connections = settings.database_connections * settings.api_processes
+    if connections > settings.database_connections_budget:
+        yield (
+            f"TIDEGATE_DATABASE_CONNECTIONS times TIDEGATE_API_PROCESSES is {connections}, over "
+            f"TIDEGATE_DATABASE_CONNECTIONS_BUDGET {settings.database_connections_budget}; lower one, or raise the budget"
+        )
+    for less, more in _IN_ORDER:
+        if getattr(settings, less) > getattr(settings, more):
+            names = [PREFIX + name.upper() for name in (less, more)]
+            yield f"{names[0]} must not exceed {names[1]}; lower the first or raise the second"
+    if settings.metrics_port > 65_535:
+        yield "TIDEGATE_PORT + 1000 is no port; set TIDEGATE_METRICS_PORT"
+    if settings.metrics_port == settings.port:
+        yield "TIDEGATE_METRICS_PORT is TIDEGATE_PORT; set another, for metrics are not for the public"
+    if settings.phone_region and not re.fullmatch("[A-Z]{2}", settings.phone_region):
+        yield f"TIDEGATE_PHONE_REGION is {settings.phone_region!r}; set it to two capital letters such as DE"
+    if not re.fullmatch(r"https?://[^\s?#]+[^\s?#/]", settings.issuer):
+        yield "TIDEGATE_ISSUER must be an https URL without query, fragment and final slash (RFC 8414 section 2); change it"
+    if bool(settings.introspection_client_id) != bool(settings.introspection_client_secret):
+        yield "TIDEGATE_INTROSPECTION_CLIENT_ID and TIDEGATE_INTROSPECTION_CLIENT_SECRET belong together; set both or none"
+
+
+_IN_ORDER: Final = (
+    ("refresh_reuse_grace_s", "access_token_ttl_s"),
+    ("access_token_ttl_s", "session_idle_ttl_s"),
+    ("session_idle_ttl_s", "session_absolute_ttl_s"),
+    ("receive_deadline_ms", "request_deadline_ms"),
+    ("hash_wait_ms_max", "request_deadline_ms"),
+    ("database_acquire_timeout_ms", "request_deadline_ms"),
+    ("database_connect_timeout_ms", "request_deadline_ms"),
+    ("database_statement_timeout_ms", "request_deadline_ms"),
+)
+"""Pairs of which the first must not exceed the second."""

@@ -1,0 +1,201 @@
+"""Texts become settings, or sentences that say what is wrong and what to do."""
+
+import base64
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tidegate import settings_building
+from tidegate.config import Profile, Settings, SettingsError, declared, variables
+from tidegate.settings_building import build_settings
+
+MAC_KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+REQUIRED = {
+    "TIDEGATE_PRIMARY_DSN": "postgresql://tidegate:hunter2@db.example/tidegate",
+    "TIDEGATE_SIGNING_KEYS_FILE": "/keys.json",
+    "TIDEGATE_REFRESH_MAC_KEY": MAC_KEY,
+}
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_building, "usable_cores", lambda: 8)
+    monkeypatch.setattr(settings_building, "usable_memory_bytes", lambda: 4 << 30)
+
+
+def build(**given: str) -> Settings:
+    return build_settings(REQUIRED | {f"TIDEGATE_{name}": text for name, text in given.items()})
+
+
+def fault(**given: str) -> str:
+    with pytest.raises(SettingsError) as refused:
+        build(**given)
+    assert len(refused.value.faults) == 1
+    return refused.value.faults[0]
+
+
+def test_defaults_are_what_the_declarations_say() -> None:
+    settings = build()
+    assert (settings.host, settings.port, settings.metrics_port) == ("127.0.0.1", 8080, 9080)
+    assert settings.issuer == "http://127.0.0.1:8080"
+    assert settings.profile is Profile.CONTRACT
+    assert settings.register_at_login is True
+    assert settings.log_file is None
+
+
+def test_what_is_given_replaces_the_default() -> None:
+    settings = build(PORT="81", METRICS_PORT="90", REGISTER_AT_LOGIN="False", PROFILE="hardened", LOG_FILE="/l", HOST="::1")
+    assert (settings.port, settings.metrics_port, settings.register_at_login) == (81, 90, False)
+    assert (settings.profile, settings.log_file) == (Profile.HARDENED, Path("/l"))
+    assert settings.issuer == "http://[::1]:81"
+
+
+def test_an_empty_value_counts_as_none() -> None:
+    assert build(PORT="", ISSUER=" ").port == 8080
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        build(PORT="x", PROFILE="y")
+    assert len(refused.value.faults) == 2
+
+
+@pytest.mark.parametrize("missing", REQUIRED)
+def test_a_required_setting_is_asked_for(missing: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{missing} is missing; set it"):
+        build_settings({name: text for name, text in REQUIRED.items() if name != missing})
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "65536", "-1", "8080.0", "1e3", "٨", "8_0", "9" * 30])
+def test_a_number_out_of_its_bounds_is_refused(text: str) -> None:
+    assert fault(PORT=text) == f"TIDEGATE_PORT is {text!r}; set it to a whole number from 1 to 65535"
+
+
+@pytest.mark.parametrize("name", ["PROFILE", "HASH_PROFILE", "REGISTER_AT_LOGIN"])
+def test_a_choice_names_its_values(name: str) -> None:
+    assert f"TIDEGATE_{name} is 'bogus'; set it to " in fault(**{name: "bogus"})
+
+
+def test_hash_threads_are_the_cores_shared_out_over_the_processes() -> None:
+    assert build(API_PROCESSES="1").hash_threads == 8
+    assert build(API_PROCESSES="3").hash_threads == 2
+    assert build(API_PROCESSES="9", DATABASE_CONNECTIONS="2").hash_threads == 1
+
+
+def test_more_hash_threads_than_cores_are_refused() -> None:
+    assert build(API_PROCESSES="2", HASH_THREADS="4").hash_threads == 4
+    assert "is 10, but there are 8 cores" in fault(API_PROCESSES="2", HASH_THREADS="5")
+
+
+def test_hash_memory_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_building, "usable_memory_bytes", lambda: 512 << 20)
+    assert build().hash_threads == 8
+    assert "8 hash threads of TIDEGATE_HASH_PROFILE rfc9106-65536 need 512 MiB" in fault(HASH_PROFILE="rfc9106-65536")
+
+
+def test_connections_over_the_budget_are_refused() -> None:
+    assert build(API_PROCESSES="9", DATABASE_CONNECTIONS="10").api_processes == 9
+    assert "is 99, over TIDEGATE_DATABASE_CONNECTIONS_BUDGET 90" in fault(API_PROCESSES="9", DATABASE_CONNECTIONS="11")
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"SESSION_IDLE_TTL_S": "1000"}, {"SESSION_ABSOLUTE_TTL_S": "999"}),
+        ({"ACCESS_TOKEN_TTL_S": "1000"}, {"SESSION_IDLE_TTL_S": "999"}),
+        ({"REFRESH_REUSE_GRACE_S": "60"}, {"ACCESS_TOKEN_TTL_S": "59"}),
+        ({"HASH_WAIT_MS_MAX": "20000"}, {"REQUEST_DEADLINE_MS": "19999"}),
+        ({"RECEIVE_DEADLINE_MS": "20000"}, {"REQUEST_DEADLINE_MS": "19999"}),
+    ],
+)
+def test_what_must_end_first_must_be_shorter(less: dict[str, str], more: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        build(**less, **more)
+    expected = (
+        f"TIDEGATE_{next(iter(less))} must not exceed TIDEGATE_{next(iter(more))}; lower the first or raise the second"
+    )
+    assert expected in refused.value.faults
+
+
+def test_what_ends_first_may_be_as_long() -> None:
+    settings = build(SESSION_IDLE_TTL_S="999", SESSION_ABSOLUTE_TTL_S="999", ACCESS_TOKEN_TTL_S="999")
+    assert settings.access_token_ttl_s == settings.session_absolute_ttl_s
+
+
+def test_metrics_need_a_port_of_their_own() -> None:
+    assert "TIDEGATE_METRICS_PORT is TIDEGATE_PORT" in fault(PORT="80", METRICS_PORT="80")
+    assert fault(PORT="65000") == "TIDEGATE_PORT + 1000 is no port; set TIDEGATE_METRICS_PORT"
+
+
+@pytest.mark.parametrize("issuer", ["login.example", "https://login.example/", "https://login.example/?a", "ftp://a.b"])
+def test_an_issuer_is_a_url_without_a_tail(issuer: str) -> None:
+    assert fault(ISSUER=issuer).startswith("TIDEGATE_ISSUER must be")
+
+
+def test_a_phone_region_is_two_capital_letters() -> None:
+    assert build(PHONE_REGION="DE").phone_region == "DE"
+    assert "TIDEGATE_PHONE_REGION is 'Germany'" in fault(PHONE_REGION="Germany")
+
+
+@pytest.mark.parametrize("text", ["change-me", "change-me-" + "x" * 40])
+@pytest.mark.parametrize("name", ["REFRESH_MAC_KEY", "INTROSPECTION_CLIENT_SECRET", "PRIMARY_DSN"])
+def test_the_placeholder_of_the_example_starts_nothing(name: str, text: str) -> None:
+    assert fault(**{name: text}) == f"TIDEGATE_{name} still is the placeholder of the example; set a secret of your own"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("A" * 43, "is not random"),
+        (MAC_KEY[:40], "is too short"),
+        ("not base64url at all!", "is not base64url"),
+    ],
+)
+def test_a_weak_mac_key_is_refused_and_not_shown(text: str, why: str) -> None:
+    told = fault(REFRESH_MAC_KEY=text)
+    assert told.startswith(f"TIDEGATE_REFRESH_MAC_KEY {why};")
+    assert text not in told
+
+
+def test_introspection_needs_both_of_its_halves() -> None:
+    assert build(INTROSPECTION_CLIENT_ID="a", INTROSPECTION_CLIENT_SECRET="s" * 32).introspection_client_id == "a"
+    assert "belong together" in fault(INTROSPECTION_CLIENT_ID="a")
+    assert "is too short" in fault(INTROSPECTION_CLIENT_ID="a", INTROSPECTION_CLIENT_SECRET="s" * 31)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(MAC_KEY + "\n")
+    given = {name: text for name, text in REQUIRED.items() if name != "TIDEGATE_REFRESH_MAC_KEY"}
+    assert build_settings(given | {"TIDEGATE_REFRESH_MAC_KEY_FILE": str(file)}).refresh_mac_key == build().refresh_mac_key
+
+
+def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+    assert "are both set; keep one" in fault(REFRESH_MAC_KEY_FILE=str(tmp_path / "key"))
+
+
+def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    told = fault(REFRESH_MAC_KEY="", REFRESH_MAC_KEY_FILE=str(tmp_path / "none"))
+    assert told.startswith(f"TIDEGATE_REFRESH_MAC_KEY_FILE names {tmp_path / 'none'}, which cannot be read (No such file")
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    shown = repr(build(INTROSPECTION_CLIENT_ID="a", INTROSPECTION_CLIENT_SECRET="s3cr3t" * 6))
+    assert "hunter2" not in shown
+    assert "s3cr3t" not in shown
+    assert "refresh_mac_key" not in shown
+    assert "port=8080" in shown
+
+
+def test_every_secret_is_kept_out_of_the_repr() -> None:
+    """A secret declared without `field(repr=False)` would end up in a log one day."""
+    for each in declared():
+        shown = f"{each.name}=" in repr(build())
+        assert shown is not each.meaning.is_secret, each.name
+
+
+def test_only_secrets_may_come_from_files() -> None:
+    known = variables()
+    assert "TIDEGATE_REFRESH_MAC_KEY_FILE" in known
+    assert "TIDEGATE_PORT_FILE" not in known
