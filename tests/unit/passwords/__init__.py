@@ -1,0 +1,1 @@
+"""Hashes, their notations, the pool and the blocklist."""
