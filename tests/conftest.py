@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import drop_database, make_database
+from tests.support.databases import drop_database, make_database, make_migrated_database
 from tidegate.embedded.postgres import EmbeddedPostgres
 
 
@@ -30,5 +30,13 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The DSN of a database without any table."""
     name = make_database(postgres)
+    yield postgres.dsn(name)
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The DSN of a database of the test's own, with our tables in it."""
+    name = make_migrated_database(postgres)
     yield postgres.dsn(name)
     drop_database(postgres, name)
