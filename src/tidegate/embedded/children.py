@@ -62,10 +62,11 @@ def spawn(
     death_signal: signal.Signals,
     output: IO[bytes] | int | None,
     environment: Mapping[str, str] | None = None,
+    working_folder: Path | None = None,
     user: SystemUser | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start *argv* in the root folder, in a process group of its own, bound to the life of the calling thread.
+    """Start *argv* in a process group of its own, bound to the life of the calling thread.
 
     Call it from the main thread: Linux sends *death_signal* when the thread that spawned ends, not when its process does.
 
@@ -74,6 +75,7 @@ def spawn(
         death_signal: What the child gets when this process ends, even by SIGKILL.
         output: Where its standard output and error go; None: where ours go.
         environment: Its whole environment; None: ours.
+        working_folder: None: ours.
         user: Whom it runs as; only root may name another.
         pass_fds: Open descriptors that it inherits, under the same numbers.
 
@@ -87,7 +89,7 @@ def spawn(
         stdout=output,
         stderr=None if output is None else subprocess.STDOUT,
         env=environment,
-        cwd="/",
+        cwd=working_folder,
         pass_fds=pass_fds,
         user=uid,
         group=gid,

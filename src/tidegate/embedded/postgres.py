@@ -20,6 +20,7 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from tidegate.embedded.children import StopStep, SystemUser, run, spawn, stop
+from tidegate.embedded.folders import closed_folder_above, make_folder
 
 ROLE: Final = "tidegate"
 DATABASE: Final = "tidegate"
@@ -119,18 +120,25 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the database where there is none, start the server, and return when it accepts connections.
 
+        Called again after the server died, it starts it under the same DSN.
+
         Raises:
             EmbeddedPostgresError: It cannot; the text says why and what to do.
         """
+        if self._process is not None:
+            stop(self._process, *_STOPPING)
         user = self._server_user()
         self._make_folder(user)
         binaries = self._usable_binaries(user)
         major = _major_version(binaries, user)
-        self._remove_what_a_killed_server_left(user)
+        self._remove_stale_pid_file()
         if not (self._cluster / "PG_VERSION").exists():
             self._create_cluster(binaries, major, user)
         self._refuse_other_major_version(major)
-        self._socket_folder = self._make_socket_folder(user)
+        if self._socket_folder is None:
+            self._socket_folder = self._make_socket_folder(user)
+        for left in self._socket_folder.iterdir():
+            left.unlink()
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._process = self._spawn_server(binaries, self._socket_folder, user)
             if self._wait_until_ready(self._process):
@@ -170,8 +178,8 @@ class EmbeddedPostgres:
 
     def _make_folder(self, user: SystemUser) -> None:
         try:
-            self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._cluster.mkdir(mode=0o700, exist_ok=True)
+            make_folder(self._folder, mode=0o755)
+            make_folder(self._cluster, mode=0o700)
             owner = self._cluster.stat().st_uid
             if owner == os.geteuid() != user.uid and not any(self._cluster.iterdir()):
                 os.chown(self._cluster, user.uid, user.gid)
@@ -185,7 +193,7 @@ class EmbeddedPostgres:
                 f"{self._cluster} belongs to user id {owner}, but PostgreSQL runs as {user.name} ({user.uid}); "
                 "choose another data folder or run as that user"
             )
-        closed = _closed_folder_above(self._cluster, user)
+        closed = closed_folder_above(self._cluster, user)
         if closed is not None:
             raise EmbeddedPostgresError(
                 f"PostgreSQL runs as {user.name}, who cannot enter {closed}; choose a data folder that others can reach, "
@@ -256,7 +264,7 @@ class EmbeddedPostgres:
                 f"set TIDEGATE_POSTGRES_BIN to the programs of {stored}, or move the data with pg_upgrade"
             )
 
-    def _remove_what_a_killed_server_left(self, user: SystemUser) -> None:
+    def _remove_stale_pid_file(self) -> None:
         pid_file = self._cluster / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
             pid = int(pid_file.read_text().splitlines()[0])
@@ -267,15 +275,15 @@ class EmbeddedPostgres:
                 time.sleep(_POLL_S)
             # The number may by now belong to another program of ours, which would keep PostgreSQL from starting.
             pid_file.unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+
+    def _make_socket_folder(self, user: SystemUser) -> Path:
+        with contextlib.suppress(FileNotFoundError):  # what a killed server left
             left = Path(self._socket_note.read_text().strip())
             if left.name.startswith(_SOCKET_FOLDER_PREFIX) and left.lstat().st_uid == user.uid:
                 shutil.rmtree(left, ignore_errors=True)
-
-    def _make_socket_folder(self, user: SystemUser) -> Path:
         longest = len(f"/{_SOCKET_FOLDER_PREFIX}12345678/.s.PGSQL.{_PORT}")
         parent = tempfile.gettempdir()
-        if len(os.fsencode(parent)) + longest > _SOCKET_PATH_BYTES_MAX or _closed_folder_above(Path(parent, "_"), user):
+        if len(os.fsencode(parent)) + longest > _SOCKET_PATH_BYTES_MAX or closed_folder_above(Path(parent, "_"), user):
             parent = "/tmp"  # noqa: S108 - mkdtemp makes an unguessable folder of mode 0700 in it
         folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=parent))
         if user.uid != os.geteuid():
@@ -304,6 +312,7 @@ class EmbeddedPostgres:
                 death_signal=signal.SIGINT,
                 output=log,
                 environment=_ENVIRONMENT,
+                working_folder=Path("/"),
                 user=user,
             )
 
@@ -376,13 +385,3 @@ def _serves(pid: int, cluster: Path) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return os.fsencode(cluster) in words  # a dead process that nobody has reaped has no words
-
-
-def _closed_folder_above(path: Path, user: SystemUser) -> Path | None:
-    """The first folder on the way to *path* that *user* may not enter, by owner, group and mode."""
-    for folder in reversed(path.resolve().parents):
-        found = folder.stat()
-        shift = 6 if found.st_uid == user.uid else 3 if found.st_gid == user.gid else 0
-        if not found.st_mode >> shift & 0o1:
-            return folder
-    return None

@@ -85,6 +85,25 @@ def test_it_starts_again_after_it_was_killed(folder: Path) -> None:
     killed.stop()
 
 
+def test_a_server_that_died_is_started_again_under_the_same_dsn(folder: Path) -> None:
+    """So that those who are connected need not be told."""
+    with EmbeddedPostgres(folder, durable=False) as server:
+        dsn = server.dsn()
+        os.kill(server_pid(folder), signal.SIGKILL)
+        server.start()
+        assert server.dsn() == dsn
+        assert ask(dsn, "SELECT 1") == 1
+
+
+def test_a_strict_umask_does_not_lock_the_server_out(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with EmbeddedPostgres(folder / "made" / "by" / "us", durable=False) as server:
+            assert ask(server.dsn(), "SELECT 1") == 1
+    finally:
+        os.umask(before)
+
+
 def test_it_starts_though_the_stale_pid_file_names_another_program_of_ours(folder: Path) -> None:
     with EmbeddedPostgres(folder, durable=False):
         pid_file = (folder / "cluster" / "postmaster.pid").read_text().splitlines()
@@ -102,10 +121,13 @@ def test_an_initdb_that_was_cut_short_is_made_again(folder: Path) -> None:
     assert not (folder / "cluster.making").exists()
 
 
-@pytest.mark.parametrize("variable", ["LANG", "LC_ALL", "PGHOST", "PGPORT", "PGDATA"])
-def test_the_callers_environment_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    monkeypatch.setenv(variable, "1" if variable == "PGPORT" else "xx_YY")
+def test_the_callers_environment_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A LANG that is not installed kills initdb; PG* variables lead elsewhere."""
+    for variable in ("LANG", "LC_ALL", "PGHOST", "PGDATA", "PGSERVICE"):
+        monkeypatch.setenv(variable, "xx_YY")
+    monkeypatch.setenv("PGPORT", "1")
     with EmbeddedPostgres(folder, durable=False) as server:
+        monkeypatch.delenv("PGSERVICE")
         assert ask(server.dsn(), "SELECT 1") == 1
 
 
