@@ -1,0 +1,136 @@
+# shellcheck shell=sh
+# Makes .venv as pyproject.toml and constraints.txt say, once, whoever starts it and however often it was interrupted.
+# Sourced by ./run and ./test, which set $root (the folder of the clone) and call `set_up EXTRAS`.
+#
+# .venv/complete says for what the environment was made. It is taken away before anything in .venv changes and put back
+# when all is done, so an environment without it was interrupted and is made anew.
+
+venv=$root/.venv
+log=$venv/install.log
+
+say() { printf 'tidegate: %s\n' "$*" >&2; }
+# Exit codes as in src/tidegate/cli/exits.py.
+refuse() { code=$1; shift; say "$*"; exit "$code"; }
+
+# What the environment depends on, and which of it: another place, other pins, another CPU mean another environment.
+fingerprint() {
+    printf '%s\n' "$root"
+    cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh" | cksum
+    printf 'CPU %s\n' "$(cpu_level)"
+}
+
+is_complete() {
+    [ -f "$venv/complete" ] || return 1
+    { fingerprint; printf 'extras %s\n' "$1"; } | cmp -s - "$venv/complete" ||
+        { fingerprint; printf 'extras embedded,test\n'; } | cmp -s - "$venv/complete" || return 1
+    # Made for a Python that has gone since, or that this user may not run.
+    "$venv/bin/python" -I -c 'import tidegate' 2>/dev/null
+}
+
+find_python() {
+    for python in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 /usr/local/bin/python3 /usr/bin/python3; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            "$python" -c 'import ensurepip, venv' 2>/dev/null && return
+            refuse 72 "Python at $(command -v "$python") lacks venv; install it first, on Debian: apt-get install python3-venv"
+        fi
+    done
+    refuse 72 "Python 3.11 or newer is needed and none was found; install it, or set PYTHON to its path"
+}
+
+# The x86-64 level (psABI) that argon2 can be built for, or nothing.
+cpu_level() {
+    flags=" $(sed -n '/^flags/{p;q;}' /proc/cpuinfo 2>/dev/null) "
+    has_flags avx2 bmi1 bmi2 f16c fma abm movbe || return 0
+    if has_flags avx512f avx512bw avx512cd avx512dq avx512vl; then echo x86-64-v4; else echo x86-64-v3; fi
+}
+has_flags() {
+    for flag; do case $flags in *" $flag "*) ;; *) return 1 ;; esac; done
+}
+
+# pip, telling what it fetches; everything it says goes to the log.
+pip() {
+    rm -f "$venv/pip-failed"
+    { "$venv/bin/python" -m pip "$@" 2>&1 || : >"$venv/pip-failed"; } | tee -a "$log" | sed -n 's/^Collecting \([A-Za-z0-9_.-]*\).*/    \1/p' >&2
+    [ ! -e "$venv/pip-failed" ]
+}
+
+# The wheel of argon2-cffi-bindings knows SSE2 only; built for this CPU it hashes 2 to 2.6 times as fast, and hashes are
+# what a login costs. Without pip's cache, which would hand back a build for another CPU.
+build_argon2() {
+    level=$(cpu_level)
+    [ -n "$level" ] || return 0
+    build="$(grep '^argon2-cffi-bindings==' "$root/constraints.txt") $level"
+    [ "$(cat "$venv/argon2-build" 2>/dev/null)" != "$build" ] || return 0
+    if ! command -v cc >/dev/null; then
+        say "there is no C compiler, so passwords hash at half the speed or less; for more: apt-get install gcc python3-dev, rm -r .venv"
+        return 0
+    fi
+    say "building argon2 for this CPU ($level)"
+    if CFLAGS="-O3 -march=$level" pip install --no-binary argon2-cffi-bindings --no-cache-dir --force-reinstall --no-deps \
+        -c "$root/constraints.txt" argon2-cffi-bindings && hashes; then
+        printf '%s\n' "$build" >"$venv/argon2-build"
+        return 0
+    fi
+    say "argon2 could not be built (see $log), so its wheel is used, at half the speed or less"
+    hashes || pip install --force-reinstall --no-deps -c "$root/constraints.txt" argon2-cffi-bindings
+}
+hashes() {
+    "$venv/bin/python" -I -c 'import argon2; argon2.PasswordHasher(1, 64, 1).hash("x")' >>"$log" 2>&1
+}
+
+install() {
+    extras=$1
+    # What was installed for the tests stays installed.
+    [ ! -f "$venv/complete" ] || ! grep -q '^extras .*test' "$venv/complete" || extras=embedded,test
+    if ! { [ -f "$venv/complete" ] && [ "$(head -n 1 "$venv/complete")" = "$root" ] && "$venv/bin/python" -I -c 'import pip' 2>/dev/null; }; then
+        find_python
+        say "making $venv with $("$python" -V)"
+        rm -rf "$venv"
+        "$python" -m venv "$venv" || refuse 73 "$venv cannot be made; clone into a folder that you may write"
+    fi
+    rm -f "$venv/complete"
+    : >"$log"
+    say "installing the pinned dependencies"
+    pip install -c "$root/constraints.txt" -e "$root[$extras]" ||
+        { tail -n 15 "$log" >&2; refuse 69 "the installation failed, see above; when the cause is mended, start again"; }
+    build_argon2 || { tail -n 15 "$log" >&2; refuse 69 "argon2 could not be installed, see above; start again"; }
+    { fingerprint; printf 'extras %s\n' "$extras"; } >"$venv/complete.making"
+    mv "$venv/complete.making" "$venv/complete"
+}
+
+# One installation at a time. The lock of flock goes with its process; of a folder, the number in it tells whether it lives.
+lock() {
+    if command -v flock >/dev/null; then
+        exec 9<"$root/pyproject.toml"
+        flock -n 9 || { say "waiting for another installation in this folder"; flock 9; }
+        return
+    fi
+    until mkdir "$root/.venv.lock" 2>/dev/null; do
+        owner=$(cat "$root/.venv.lock/pid" 2>/dev/null || :)
+        if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then rm -rf "$root/.venv.lock"; continue; fi
+        say "waiting for another installation in this folder"
+        sleep 2
+    done
+    trap 'rm -rf "$root/.venv.lock"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    echo $$ >"$root/.venv.lock/pid"
+}
+unlock() {
+    if command -v flock >/dev/null; then exec 9<&-; else rm -rf "$root/.venv.lock"; trap - EXIT INT TERM; fi
+}
+
+set_up() {
+    # Of the caller's shell, what would mislead Python and pip.
+    unset PYTHONHOME PYTHONPATH
+    is_complete "$1" && return
+    [ -w "$root" ] || refuse 73 "$root cannot be written, so nothing can be installed in it; clone into a folder of your own"
+    if [ -e "$venv" ] && [ ! -w "$venv" ]; then
+        refuse 73 "$venv belongs to another user and does not serve you as it is; clone into a folder of your own"
+    fi
+    export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PIP_USER=no PIP_PROGRESS_BAR=off
+    export PIP_RETRIES="${PIP_RETRIES:-8}" PIP_DEFAULT_TIMEOUT="${PIP_DEFAULT_TIMEOUT:-60}"
+    lock
+    is_complete "$1" || (install "$1") || { code=$?; unlock; exit "$code"; }
+    unlock
+}
