@@ -1,0 +1,1 @@
+"""Access tokens, refresh tokens, the keys that sign them and the ids they carry."""
