@@ -1,6 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with what it lacks: a limit on the head, a deadline for receiving, refusals in our form."""
 
 import asyncio
+import re
 from typing import Any, Final
 
 import httptools
@@ -17,6 +18,11 @@ HEAD_BYTES_MAX: Final = 16 * 1024
 _LINGER_S: Final = 1.0
 """How long a refused client may go on sending before the connection is closed: closing at once would reset it, and the
 answer would be lost with it (RFC 9112 section 9.6)."""
+
+
+_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+"""No other protocol is spoken here, and an offer of one may be passed over (RFC 9110 section 7.8). The parser would take
+what follows the head for the other protocol and lose the body; Java's client offers h2c with its first request."""
 
 
 class _HeadTooLarge(Exception):  # noqa: N818 - caught by the parser that called us
@@ -61,6 +67,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._refuse(ANSWERS[RequestTooLarge])
                 return
             self._head_bytes += len(data)
+            if b"pgrade:" in data or b"PGRADE:" in data:
+                data = _UPGRADE.sub(b"\r\nx-upgrade-passed-over:", data)
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
@@ -69,11 +77,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserCallbackError as error:
             is_ours = isinstance(error.__context__, _HeadTooLarge)
             self._refuse(ANSWERS[RequestTooLarge if is_ours else InvalidRequest])
-        except httptools.HttpParserUpgrade as upgrade:
-            # No other protocol is spoken here: this request is served as HTTP/1.1, so is the next (RFC 9110 section 7.8).
-            self.parser = httptools.HttpRequestParser(self)
-            if rest := data[upgrade.args[0] :]:
-                self._feed(rest)
+        except httptools.HttpParserUpgrade:
+            # An offer that came in pieces, or CONNECT: where the body ends is unknown now.
+            self._refuse(ANSWERS[InvalidRequest])
         except httptools.HttpParserError:
             self._refuse(ANSWERS[InvalidRequest])
 
@@ -130,6 +136,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         body = fixed_body(told.status, told.message)
         head = f"HTTP/1.1 {told.status} {told.message}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}cache-control: no-store\r\nconnection: close\r\n\r\n".encode() + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the client need not wait to know that this was all
         self.loop.call_later(_LINGER_S, self.transport.close)
 
 

@@ -1,0 +1,1 @@
+"""Turns settings into live objects; knows every implementation, and is known to the command line only."""

@@ -1,0 +1,152 @@
+"""Opens the parts that several processes need, each as a context that closes it again."""
+
+import asyncio
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tidegate.api.endpoints.well_known import JWKS_CACHE_S
+from tidegate.config import Settings
+from tidegate.identifiers.normalise import normalise
+from tidegate.observability import metrics
+from tidegate.observability.log import EventHandler, JsonLog
+from tidegate.passwords.pool import HashPool
+from tidegate.passwords.profiles import PROFILES
+from tidegate.storage.pools import PrimaryPool
+from tidegate.tokens.access import AccessTokenService
+from tidegate.tokens.issuer import JITTER_SHARE_MAX, AccessTokenIssuer
+from tidegate.tokens.keys import KeyFileError, KeyRing
+from tidegate.tokens.keyset import keep_s_min, lead_s_min
+from tidegate.tokens.verifier import LEEWAY_S_MAX, AccessTokenVerifier
+from tidegate.usecases.register import Normalise
+
+
+@contextmanager
+def open_log(settings: Settings) -> Iterator[JsonLog]:
+    """Open the log of this process; what libraries log goes there too."""
+    if settings.log_file is None:
+        descriptor = sys.stdout.fileno()
+    else:
+        descriptor = os.open(settings.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    log = JsonLog(descriptor)
+    handler = EventHandler(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield log
+    finally:
+        logging.getLogger().removeHandler(handler)
+        log.flush()
+        if settings.log_file is not None:
+            os.close(descriptor)
+
+
+@asynccontextmanager
+async def open_primary(settings: Settings, *, connections: int) -> AsyncIterator[PrimaryPool]:
+    """Open *connections* to the primary.
+
+    Raises:
+        DatabaseUnavailable: It cannot be reached.
+    """
+    pool = PrimaryPool(
+        dsn=settings.primary_dsn,
+        size=connections,
+        acquire_timeout_s=settings.database_acquire_timeout_ms / 1000,
+        statement_timeout_s=settings.database_statement_timeout_ms / 1000,
+        connect_timeout_s=settings.database_connect_timeout_ms / 1000,
+    )
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+@asynccontextmanager
+async def open_passwords(settings: Settings) -> AsyncIterator[HashPool]:
+    """Start this process's hash threads."""
+    pool = HashPool(
+        profile=PROFILES[settings.hash_profile],
+        threads=settings.hash_threads,
+        queue_max=settings.hash_queue_max,
+        wait_s_max=settings.hash_wait_ms_max / 1000,
+        niceness=settings.hash_niceness,
+        on_hashed=metrics.HASH_SECONDS.observe,
+    )
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What makes and verifies access tokens, and the public keys."""
+
+    access: AccessTokenService
+    keys: KeyRing
+
+
+@asynccontextmanager
+async def open_tokens(settings: Settings, log: JsonLog) -> AsyncIterator[Tokens]:
+    """Read the signing keys, and read them again whenever their file changes.
+
+    Raises:
+        KeyFileError: They cannot be read now.
+    """
+    keys = KeyRing(settings.signing_keys_file, reload_interval_s=settings.key_reload_interval_ms / 1000)
+
+    def report(error: KeyFileError) -> None:
+        log.event("error", "keys", str(error))
+
+    async with background(keys.watch(report=report)):
+        yield Tokens(access_tokens(settings, keys), keys)
+
+
+def access_tokens(settings: Settings, keys: KeyRing) -> AccessTokenService:
+    """Return what issues and verifies access tokens with *keys*."""
+    issuer = AccessTokenIssuer(
+        keys=keys,
+        issuer=settings.issuer,
+        audience=settings.audience,
+        client_id=settings.client_id,
+        ttl_s=settings.access_token_ttl_s,
+        ttl_jitter_s=int(settings.access_token_ttl_s * JITTER_SHARE_MAX),
+        now=time.time,
+        random=random.random,
+    )
+    verifier = AccessTokenVerifier(keys=keys, issuer=settings.issuer, audience=settings.audience, now=time.time)
+    return AccessTokenService(issuer, verifier)
+
+
+def rotation_lead_s(settings: Settings) -> int:
+    """For how long `keys rotate` publishes a key before it signs, in seconds."""
+    return lead_s_min(jwks_cached_s_max=JWKS_CACHE_S, reload_interval_s=settings.key_reload_interval_ms / 1000)
+
+
+def rotation_keep_s(settings: Settings) -> int:
+    """For how long a key stays published after its successor began to sign, in seconds."""
+    return keep_s_min(access_token_ttl_s_max=settings.access_token_ttl_s, leeway_s=LEEWAY_S_MAX)
+
+
+def normaliser(settings: Settings) -> Normalise:
+    """The one normalisation of login identifiers, for this node's phone region."""
+    return partial(normalise, phone_region=settings.phone_region or None)
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Run *work* beside the block and end it with the block; if it fails, the failure is logged by the event loop."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,287 @@
+"""One API process: everything it is made of, and how it serves until it is told to stop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from types import FrameType
+from typing import Final, Never
+
+import msgspec
+import uvicorn
+
+from tidegate import __version__
+from tidegate.api import docs_page, openapi
+from tidegate.api.app import Application, Seen
+from tidegate.api.contract import Endpoints, public_routes
+from tidegate.api.endpoints.availability import AvailabilityEndpoint
+from tidegate.api.endpoints.health import ReadyEndpoint, live
+from tidegate.api.endpoints.introspect import IntrospectEndpoint
+from tidegate.api.endpoints.login import LoginEndpoint
+from tidegate.api.endpoints.logout import LogoutEndpoint
+from tidegate.api.endpoints.me import ChangeMeEndpoint, ReadMeEndpoint
+from tidegate.api.endpoints.password import PasswordEndpoint
+from tidegate.api.endpoints.refresh import RefreshEndpoint
+from tidegate.api.endpoints.register import RegisterEndpoint
+from tidegate.api.endpoints.revoke import RevokeEndpoint
+from tidegate.api.endpoints.sessions import EndSessionEndpoint, ListSessionsEndpoint
+from tidegate.api.endpoints.well_known import fixed_endpoint, jwks_endpoint, metadata_endpoint
+from tidegate.api.errors import Refuser
+from tidegate.api.protocol import BoundedHttpProtocol, cut_slow_clients
+from tidegate.api.routing import Router
+from tidegate.config import Profile, Settings
+from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.sessions import SessionLifetimes
+from tidegate.observability import metrics
+from tidegate.observability.log import JsonLog, RequestLine, frames_of, utc_now
+from tidegate.passwords.blocklist import CommonPasswords
+from tidegate.passwords.pool import HashPool
+from tidegate.storage.pools import PrimaryPool
+from tidegate.storage.revocations import RevocationFeed
+from tidegate.storage.sessions import PostgresSessions
+from tidegate.storage.users import PostgresUsers
+from tidegate.tokens.ids import RandomIds
+from tidegate.tokens.refresh import RefreshTokenCodec
+from tidegate.usecases.authenticate import Authenticate
+from tidegate.usecases.change_password import ChangePassword
+from tidegate.usecases.change_profile import ChangeProfile
+from tidegate.usecases.introspect import Introspect
+from tidegate.usecases.log_in import LogIn
+from tidegate.usecases.log_out import LogOut
+from tidegate.usecases.password_rules import PasswordRules
+from tidegate.usecases.refresh import Refresh
+from tidegate.usecases.register import Register
+from tidegate.usecases.revoke import Revoke
+from tidegate.wiring.parts import Tokens, background, normaliser, open_log, open_passwords, open_primary, open_tokens
+
+_DRAIN_S: Final = 10
+"""How long requests under way may take to end once the process is told to stop."""
+
+_KEEP_ALIVE_S: Final = 75
+"""How long an idle connection is kept: over the 60 s after which common load balancers drop theirs."""
+
+_BACKLOG: Final = 4_096
+"""Connections that the kernel holds while we are busy accepting others."""
+
+_GAUGES_INTERVAL_S: Final = 1.0
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now(self) -> datetime:
+        """Now, aware, UTC."""
+        return datetime.now(UTC)
+
+
+async def serve_api(settings: Settings, listener: socket.socket) -> None:
+    """Serve the public port in this process until SIGTERM or SIGINT, then let requests under way end.
+
+    Args:
+        settings: Checked.
+        listener: Bound; other processes may accept from it too.
+
+    Raises:
+        DatabaseUnavailable: The primary cannot be reached at start.
+        KeyFileError: The signing keys cannot be read.
+    """
+    with open_log(settings) as log:
+        async with open_application(settings, log) as application:
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    application,
+                    http=BoundedHttpProtocol,
+                    ws="none",
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    proxy_headers=False,
+                    server_header=False,
+                    timeout_keep_alive=_KEEP_ALIVE_S,
+                    timeout_graceful_shutdown=_DRAIN_S,
+                    backlog=_BACKLOG,
+                )
+            )
+            # Accepted connections inherit it: an answer goes out in two writes, and must not wait for the first one's ACK.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            deadline_s = settings.receive_deadline_ms / 1000
+            log.event("info", "api", f"serving with {settings.hash_threads} hash threads")
+            async with background(cut_slow_clients(server.server_state, receive_deadline_s=deadline_s)):
+                with _signals_only_noted():
+                    await server.serve(sockets=[listener])
+        log.event("info", "api", "stopped")
+
+
+@asynccontextmanager
+async def open_application(settings: Settings, log: JsonLog) -> AsyncIterator[Application]:
+    """Open everything that an API process is made of."""
+    async with AsyncExitStack() as opened:
+        primary = await opened.enter_async_context(open_primary(settings, connections=settings.database_connections))
+        passwords = await opened.enter_async_context(open_passwords(settings))
+        tokens = await opened.enter_async_context(open_tokens(settings, log))
+        sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
+        feed = await opened.enter_async_context(_open_feed(settings, sessions))
+        await opened.enter_async_context(background(_gauge(passwords, primary, feed, threads=settings.hash_threads)))
+        yield Application(
+            router=Router(public_routes(_endpoints(settings, primary, sessions, passwords, tokens, feed))),
+            refuser=Refuser(is_uniform=settings.profile is Profile.HARDENED),
+            deadline_s=settings.request_deadline_ms / 1000,
+            trusted_hops=settings.trusted_hops,
+            on_seen=_Observer(log),
+        )
+
+
+def session_lifetimes(settings: Settings) -> SessionLifetimes:
+    """How long sessions live."""
+    return SessionLifetimes(
+        idle_s=settings.session_idle_ttl_s,
+        absolute_s=settings.session_absolute_ttl_s,
+        reuse_grace_s=settings.refresh_reuse_grace_s,
+    )
+
+
+def _endpoints(
+    settings: Settings,
+    primary: PrimaryPool,
+    sessions: PostgresSessions,
+    passwords: HashPool,
+    tokens: Tokens,
+    feed: RevocationFeed,
+) -> Endpoints:
+    is_hardened = settings.profile is Profile.HARDENED
+    users, ids, clock = PostgresUsers(primary), RandomIds(), SystemClock()
+    rules = PasswordRules(blocklist=CommonPasswords.load())
+    normalise = normaliser(settings)
+    access, refresh = tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
+    authenticate = Authenticate(access_tokens=access, revocations=feed)
+    register = RegisterEndpoint(
+        register=Register(
+            normalise=normalise, rules=rules, readers=users, writers=users, passwords=passwords, ids=ids, clock=clock
+        )
+    )
+    log_in = LogIn(
+        users=users,
+        credentials=users,
+        passwords=passwords,
+        sessions=sessions,
+        ids=ids,
+        is_uniform=is_hardened,
+        access_tokens=access,
+        refresh_tokens=refresh,
+    )
+    change_password = ChangePassword(
+        users=users,
+        rules=rules,
+        passwords=passwords,
+        sessions=sessions,
+        ids=ids,
+        access_tokens=access,
+        refresh_tokens=refresh,
+    )
+    document = openapi.document(version=__version__, issuer=settings.issuer)
+    return Endpoints(
+        login=LoginEndpoint(log_in=log_in, normalise=normalise, register=register if settings.register_at_login else None),
+        register=register,
+        refresh=RefreshEndpoint(refresh=Refresh(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
+        logout=LogoutEndpoint(authenticate=authenticate, log_out=LogOut(sessions=sessions)),
+        read_me=ReadMeEndpoint(authenticate=authenticate, users=users),
+        change_me=ChangeMeEndpoint(authenticate=authenticate, change_profile=ChangeProfile(users=users, clock=clock)),
+        change_password=PasswordEndpoint(authenticate=authenticate, change_password=change_password),
+        list_sessions=ListSessionsEndpoint(authenticate=authenticate, sessions=sessions),
+        end_session=EndSessionEndpoint(authenticate=authenticate, sessions=sessions),
+        availability=AvailabilityEndpoint(users=users, normalise=normalise, is_offered=not is_hardened),
+        revoke=RevokeEndpoint(revoke=Revoke(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
+        introspect=IntrospectEndpoint(
+            introspect=Introspect(access_tokens=access, sessions=sessions),
+            client_id=settings.introspection_client_id or None,
+            client_secret=settings.introspection_client_secret or None,
+            issuer=settings.issuer,
+            audience=settings.audience,
+        ),
+        jwks=jwks_endpoint(tokens.keys.public_jwks),
+        metadata=metadata_endpoint(settings.issuer),
+        live=live,
+        ready=ReadyEndpoint(checks=(primary.ping, partial(_check_hash_pool, passwords))),
+        openapi=fixed_endpoint(msgspec.json.encode(document), "application/json"),
+        docs=fixed_endpoint(docs_page.render(document), docs_page.PAGE_TYPE),
+    )
+
+
+async def _check_hash_pool(passwords: HashPool) -> None:
+    if not passwords.is_ready():
+        raise HashPoolSaturated
+
+
+@asynccontextmanager
+async def _open_feed(settings: Settings, sessions: PostgresSessions) -> AsyncIterator[RevocationFeed]:
+    feed = RevocationFeed(
+        dsn=settings.primary_dsn,
+        access_token_ttl_s_max=settings.access_token_ttl_s,
+        primary=sessions,
+    )
+    await feed.start()
+    try:
+        yield feed
+    finally:
+        await feed.aclose()
+
+
+class _Observer:
+    """Tells the log and the metrics of each request."""
+
+    def __init__(self, log: JsonLog) -> None:
+        self._log = log
+        self._counter = metrics.RequestCounter()
+
+    def __call__(self, seen: Seen) -> None:
+        request = seen.request
+        method = request.method if request.method in _METHODS else "OTHER"
+        self._counter.count(
+            route=request.route, method=method, status=seen.status, outcome=seen.outcome, duration_s=seen.duration_s
+        )
+        self._log.write(
+            RequestLine(
+                time=utc_now(),
+                request_id=request.request_id,
+                method=method,
+                route=request.route,
+                status=seen.status,
+                outcome=seen.outcome,
+                duration_ms=round(seen.duration_s * 1000, 3),
+                user_id=None if request.user_id is None else str(request.user_id),
+                error=None if seen.fault is None else type(seen.fault).__name__,
+                frames=None if seen.fault is None else frames_of(seen.fault),
+            )
+        )
+
+
+async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed, *, threads: int) -> Never:
+    """Keep the gauges within a second of what they measure."""
+    metrics.HASH_THREADS.set(threads)
+    while True:
+        metrics.HASH_WAITING.set(passwords.waiting)
+        metrics.HASH_RUNNING.set(passwords.running)
+        metrics.DATABASE_OPEN.set(primary.size)
+        metrics.DATABASE_IN_USE.set(primary.in_use)
+        metrics.REVOCATIONS_FED.set(feed.is_trusted)
+        await asyncio.sleep(_GAUGES_INTERVAL_S)
+
+
+@contextmanager
+def _signals_only_noted() -> Iterator[None]:
+    """Keep the process alive when uvicorn, having drained, sends itself the signal again: there is more to close."""
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        pass
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""Starts real `tidegate api` and `tidegate worker` processes against the test's database, and stops them again."""
+
+import base64
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.client import Client
+from tidegate.tokens.keys import create_key_file
+
+READY_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running node.
+
+    Attributes:
+        port: Of the API.
+        metrics_port: Of /metrics.
+        dsn: Its database.
+        folder: Where its keys and logs are.
+        process: The parent of its API processes.
+        environment: What it was started with.
+    """
+
+    port: int
+    metrics_port: int
+    dsn: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+
+    @property
+    def keys_file(self) -> Path:
+        return self.folder / "signing_keys.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "api.log"
+
+    def client(self) -> Client:
+        return Client(self.port)
+
+    def command(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `tidegate` with the node's settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "tidegate", *words],
+            env=dict(self.environment),
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@contextlib.contextmanager
+def running_node(dsn: str, folder: Path, **settings: str) -> Iterator[Node]:
+    """Start the API on free ports with *settings* (names without TIDEGATE_), and stop it at the end."""
+    port, metrics_port = free_ports(2)
+    keys_file = folder / "signing_keys.json"
+    create_key_file(keys_file)
+    given = {
+        "PRIMARY_DSN": dsn,
+        "PORT": str(port),
+        "METRICS_PORT": str(metrics_port),
+        "SIGNING_KEYS_FILE": str(keys_file),
+        "REFRESH_MAC_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="),
+        "LOG_FILE": str(folder / "api.log"),
+    } | settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+    environment |= {f"TIDEGATE_{name}": value for name, value in given.items()}
+    with _running("api", environment, folder) as process:
+        node = Node(port, metrics_port, dsn, folder, process, environment)
+        _await_ready(node)
+        yield node
+
+
+@contextlib.contextmanager
+def running_worker(node: Node) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a worker with the node's settings, and stop it at the end."""
+    log_file = {"TIDEGATE_LOG_FILE": str(node.folder / "worker.log")}
+    with _running("worker", {**node.environment, **log_file}, node.folder) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _running(command: str, environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / f"{command}.out").open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidegate", command], env=dict(environment), stdout=output, stderr=output, cwd=folder
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def _await_ready(node: Node) -> None:
+    client = Client(node.port, timeout_s=5)
+    until = time.monotonic() + READY_WITHIN_S
+    while True:
+        with contextlib.suppress(OSError):
+            if client.get("/health/ready").status == 200:
+                client.close()
+                return
+        output = (node.folder / "api.out").read_text()
+        assert node.process.poll() is None, output
+        assert time.monotonic() < until, output
+        time.sleep(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody listens on now."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
