@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from tidegate.api.endpoints.well_known import JWKS_CACHE_S
 from tidegate.config import Settings
+from tidegate.domain.sessions import SessionLifetimes
 from tidegate.identifiers.normalise import normalise
 from tidegate.observability import metrics
 from tidegate.observability.log import EventHandler, JsonLog
@@ -26,6 +28,14 @@ from tidegate.tokens.keys import KeyFileError, KeyRing
 from tidegate.tokens.keyset import keep_s_min, lead_s_min
 from tidegate.tokens.verifier import LEEWAY_S_MAX, AccessTokenVerifier
 from tidegate.usecases.register import Normalise
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now(self) -> datetime:
+        """Now, aware, UTC."""
+        return datetime.now(UTC)
 
 
 @contextmanager
@@ -133,6 +143,15 @@ def rotation_lead_s(settings: Settings) -> int:
 def rotation_keep_s(settings: Settings) -> int:
     """For how long a key stays published after its successor began to sign, in seconds."""
     return keep_s_min(access_token_ttl_s_max=settings.access_token_ttl_s, leeway_s=LEEWAY_S_MAX)
+
+
+def session_lifetimes(settings: Settings) -> SessionLifetimes:
+    """How long sessions live."""
+    return SessionLifetimes(
+        idle_s=settings.session_idle_ttl_s,
+        absolute_s=settings.session_absolute_ttl_s,
+        reuse_grace_s=settings.refresh_reuse_grace_s,
+    )
 
 
 def normaliser(settings: Settings) -> Normalise:

@@ -5,7 +5,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 from typing import Final, Never
@@ -34,7 +33,6 @@ from tidegate.api.protocol import BoundedHttpProtocol, cut_slow_clients
 from tidegate.api.routing import Router
 from tidegate.config import Profile, Settings
 from tidegate.domain.errors import HashPoolSaturated
-from tidegate.domain.sessions import SessionLifetimes
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, RequestLine, frames_of, utc_now
 from tidegate.passwords.blocklist import CommonPasswords
@@ -55,7 +53,17 @@ from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.refresh import Refresh
 from tidegate.usecases.register import Register
 from tidegate.usecases.revoke import Revoke
-from tidegate.wiring.parts import Tokens, background, normaliser, open_log, open_passwords, open_primary, open_tokens
+from tidegate.wiring.parts import (
+    SystemClock,
+    Tokens,
+    background,
+    normaliser,
+    open_log,
+    open_passwords,
+    open_primary,
+    open_tokens,
+    session_lifetimes,
+)
 
 _DRAIN_S: Final = 10
 """How long requests under way may take to end once the process is told to stop."""
@@ -69,14 +77,6 @@ _BACKLOG: Final = 4_096
 _GAUGES_INTERVAL_S: Final = 1.0
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class SystemClock:
-    """Implements `ports.Clock`."""
-
-    def now(self) -> datetime:
-        """Now, aware, UTC."""
-        return datetime.now(UTC)
 
 
 async def serve_api(settings: Settings, listener: socket.socket) -> None:
@@ -134,15 +134,6 @@ async def open_application(settings: Settings, log: JsonLog) -> AsyncIterator[Ap
             trusted_hops=settings.trusted_hops,
             on_seen=_Observer(log),
         )
-
-
-def session_lifetimes(settings: Settings) -> SessionLifetimes:
-    """How long sessions live."""
-    return SessionLifetimes(
-        idle_s=settings.session_idle_ttl_s,
-        absolute_s=settings.session_absolute_ttl_s,
-        reuse_grace_s=settings.refresh_reuse_grace_s,
-    )
 
 
 def _endpoints(
