@@ -91,7 +91,17 @@ _EXAMPLES: Final[dict[str, str]] = {
 
 
 def _curl(base: str, path: str, method: str, operation: dict[str, Any]) -> str:
-    parts = ["curl"] if method == "GET" else [f"curl -X {method}"] if method != "POST" else ["curl"]
+    query = "".join(
+        f"?{parameter['name']}=alice" for parameter in operation.get("parameters", []) if parameter["in"] == "query"
+    )
+    command = "curl" if method in {"GET", "POST"} else f"curl -X {method}"
+    parts = [f"{command} {base}{path.replace('{id}', '$SESSION_ID')}{query}"]
+    match operation.get("security"):
+        case [{"bearer": []}]:
+            parts.append('-H "Authorization: Bearer $ACCESS_TOKEN"')
+        case [{"client": []}]:
+            parts.append('-u "$CLIENT_ID:$CLIENT_SECRET"')
+
     bodies = operation.get("requestBody", {}).get("content", {})
     form = bodies.get("application/x-www-form-urlencoded")
     schema = (form or bodies.get("application/json") or {"schema": {"properties": {}}})["schema"]
@@ -100,19 +110,11 @@ def _curl(base: str, path: str, method: str, operation: dict[str, Any]) -> str:
         for name in schema["properties"]
         if name in schema.get("required", []) or name in {"username", "scope", "full_name"}
     }
-    if operation.get("security") == [{"bearer": []}]:
-        parts.append('-H "Authorization: Bearer $ACCESS_TOKEN"')
-    if operation.get("security") == [{"client": []}]:
-        parts.append('-u "$CLIENT_ID:$CLIENT_SECRET"')
     if form:
-        parts += [f"--data-urlencode '{name}={value}'" for name, value in sample.items()]
+        parts += [f'--data-urlencode "{name}={value}"' for name, value in sample.items()]
     elif sample:
         parts.append(f"--json '{json.dumps(sample)}'")
-    query = "".join(
-        f"?{parameter['name']}=alice" for parameter in operation.get("parameters", []) if parameter["in"] == "query"
-    )
-    parts.append(f"{base}{path.replace('{id}', '$SESSION_ID')}{query}")
-    return " ".join(parts)
+    return " \\\n  ".join(parts)
 
 
 def _errors(document: dict[str, Any]) -> str:
