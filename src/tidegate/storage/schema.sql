@@ -1,0 +1,67 @@
+-- The whole schema as the migrations together make it, to be read in one place; tests/migration proves the two equal.
+
+-- Who can log in. The columns are the asked-for ones and stay exactly these.
+-- The three identifiers are stored normalised: what is stored is what is looked up, byte for byte, hence COLLATE "C".
+-- The CHECKs keep the three sets apart: an email has an '@', a phone number begins with '+', a username has neither, so no
+-- username can ever be taken for somebody's email or phone number.
+-- fillfactor leaves room on the page for the new version of a row when the worker writes last_login (HOT).
+CREATE TABLE users (
+    userid       uuid PRIMARY KEY,
+    username     varchar(255) COLLATE "C" CONSTRAINT users_username_unique UNIQUE,
+    email        varchar(255) COLLATE "C" CONSTRAINT users_email_unique UNIQUE,
+    phone_number varchar(255) COLLATE "C" CONSTRAINT users_phone_number_unique UNIQUE,
+    password     varchar(512) NOT NULL,
+    full_name    varchar(255),
+    birth_date   date,
+    last_login   timestamp,
+    discount     uuid[],
+    CONSTRAINT users_has_identifier CHECK (num_nonnulls(username, email, phone_number) > 0),
+    CONSTRAINT users_username_form CHECK (username ~ '^[^+@A-Z][^@A-Z]*$'),
+    CONSTRAINT users_email_form CHECK (email LIKE '%@%' AND email !~ '[A-Z]'),
+    CONSTRAINT users_phone_number_form CHECK (phone_number ~ '^\+[0-9]{2,15}$')
+) WITH (fillfactor = 85);
+
+-- Campaign coupons: the asked-for columns.
+CREATE TABLE coupons (
+    couponid        uuid PRIMARY KEY,
+    code            varchar(255) NOT NULL CONSTRAINT coupons_code_unique UNIQUE,
+    discount        decimal(5, 2) NOT NULL,
+    expiration_date date,
+    created_at      timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc')
+);
+
+-- One login on one device (DESIGN 5.4). A session is live while it has a user, is not revoked, and idle_expires_at is ahead;
+-- idle_expires_at never passes absolute_expires_at, so it alone decides.
+-- A refresh changes generation, last_used_at, rotated_at and idle_expires_at. None of them may stand in an index: so a refresh
+-- touches no index and its old row version goes without vacuum (HOT, fillfactor). That is why clean-up goes by
+-- cleanup_due_at: the moment of death as it was known when clean-up last looked (or the row was revoked), which a refresh
+-- leaves alone; clean-up moves it when it finds the session refreshed since.
+CREATE TABLE sessions (
+    session_id          uuid PRIMARY KEY,
+    user_id             uuid CONSTRAINT sessions_user_id_fkey REFERENCES users ON DELETE SET NULL,
+    generation          integer NOT NULL DEFAULT 0,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    last_used_at        timestamptz NOT NULL DEFAULT now(),
+    rotated_at          timestamptz,
+    idle_expires_at     timestamptz NOT NULL,
+    absolute_expires_at timestamptz NOT NULL,
+    cleanup_due_at      timestamptz NOT NULL,
+    revoked_at          timestamptz,
+    device              varchar(255),
+    address             varchar(64),
+    CONSTRAINT sessions_expiry_order CHECK (idle_expires_at <= absolute_expires_at)
+) WITH (fillfactor = 70);
+
+CREATE INDEX sessions_user_id ON sessions (user_id);
+CREATE INDEX sessions_cleanup_due_at ON sessions (cleanup_due_at);
+CREATE INDEX sessions_revoked_at ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
+
+-- What is to be done after the answer: put by the transaction that causes it, deleted by the one that does it (DESIGN 5.6).
+-- No foreign key: a job of a user who is gone meanwhile finds nobody and is done.
+-- A queue is mostly dead rows, so vacuum goes by their number, not by their share.
+CREATE TABLE jobs (
+    job_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind       varchar(64) NOT NULL,
+    user_id    uuid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
