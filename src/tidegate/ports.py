@@ -1,10 +1,13 @@
 """What the use cases need from outside, in the words of the domain. Each promise beside the method that makes it."""
 
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from tidegate.domain.claims import AccessClaims, RefreshGrant
+from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.sessions import NewSession, Rotation, SessionView
 from tidegate.domain.users import LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
 
@@ -178,3 +181,34 @@ class Ids(Protocol):
 
     def session_id(self) -> UUID:
         """Ordered by time (UUIDv7, RFC 9562), so that the index of sessions grows at one end."""
+
+
+class JobBatch(Protocol):
+    """Jobs that one worker holds in one transaction: that they are done and what that changes become true together."""
+
+    logins: Sequence[LoginSucceeded]
+
+    async def record_last_logins(self, latest: Mapping[UUID, datetime]) -> None:
+        """Set when each user last logged in, aware times; never back to an earlier time. Who is gone is passed over."""
+
+
+class Jobs(Protocol):
+    """The jobs that are waiting, on the primary."""
+
+    def take(self, *, at_most: int) -> AbstractAsyncContextManager[JobBatch]:
+        """Hold the oldest jobs that nobody else holds; at the end of the block they are done, when it raises they wait on.
+
+        Jobs of a kind that this release does not know are left to a newer one.
+        """
+
+
+class SessionRemoval(Protocol):
+    """Removes the sessions that nobody asks for any more."""
+
+    async def remove_dead(self, *, dead_for_s: float, at_most: int) -> int:
+        """Look at sessions that should be dead for *dead_for_s*, remove those that are, and return how many were looked at.
+
+        Args:
+            dead_for_s: At least as long as an access token may outlive its session: revocations are read from the rows.
+            at_most: How many to look at; fewer in the answer means that there are no more.
+        """

@@ -1,0 +1,163 @@
+"""One connection to the primary: how it is opened, how statements are prepared on it, when it must not be used again."""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+from asyncpg.prepared_stmt import PreparedStatement
+
+from tidegate.storage.failures import StatementFailed, failure, is_harmless, is_passing, unavailable
+from tidegate.storage.statements import statements
+
+APPLICATION_NAME: Final = "tidegate"
+"""How our sessions are called in pg_stat_activity."""
+
+CLIENT_PATIENCE_S: Final = 0.5
+"""How much longer than the server we wait for a statement: a server that lives ends it first, and the connection stays."""
+
+Row: TypeAlias = asyncpg.Record
+Driver: TypeAlias = "asyncpg.Connection[Row]"
+Prepared: TypeAlias = "PreparedStatement[Row]"
+
+T = TypeVar("T")
+
+
+async def connect(dsn: str, *, connect_timeout_s: float, statement_timeout_s: float) -> Driver:
+    """Open a connection to the primary.
+
+    Args:
+        dsn: As libpq reads it; of several hosts the one that takes writes.
+        connect_timeout_s: For the whole of it: socket, TLS, authentication.
+        statement_timeout_s: When the server ends a statement, the wait for locks included, and also a transaction in which
+            nothing happens: if this process is stopped in one, its locks hold nobody up for longer.
+
+    Raises:
+        DatabaseUnavailable: It cannot be had now.
+    """
+    timeout_ms = str(max(1, round(statement_timeout_s * 1000)))
+    try:
+        return await asyncpg.connect(
+            dsn,
+            timeout=connect_timeout_s,
+            command_timeout=statement_timeout_s + CLIENT_PATIENCE_S,
+            target_session_attrs=SessionAttribute.primary,
+            server_settings={
+                "application_name": APPLICATION_NAME,
+                "statement_timeout": timeout_ms,
+                "idle_in_transaction_session_timeout": timeout_ms,
+                "timezone": "UTC",
+                # Compiling pays for reports, never for statements of microseconds.
+                "jit": "off",
+            },
+        )
+    except Exception as error:
+        if is_passing(error):
+            raise unavailable() from error
+        raise
+
+
+class PrimaryConnection:
+    """Runs statements by name on one connection; lent to one caller at a time by the pool."""
+
+    __slots__ = ("_driver", "_is_answered", "_prepared", "_texts")
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._prepared: dict[str, Prepared] = {}
+        self._texts = statements()
+        self._is_answered = True
+
+    async def fetch(self, statement: str, *values: object) -> list[Row]:
+        """Run *statement* to its end and return all rows.
+
+        Raises:
+            DatabaseUnavailable: The database cannot now; whether a write took place is unknown.
+            UniqueViolated: Another row holds one of *values*.
+            StatementFailed: A bug.
+        """
+        return await self._run(statement, values, PreparedStatement.fetch)
+
+    async def fetchrow(self, statement: str, *values: object) -> Row | None:
+        """Run *statement* and return its first row; one that only reads is not run beyond it. Raises as `fetch`."""
+        return await self._run(statement, values, PreparedStatement.fetchrow)
+
+    async def _run(self, statement: str, values: tuple[object, ...], run: Callable[..., Awaitable[T]]) -> T:
+        # Whoever is cancelled or runs out of time on the way leaves it so: the server's answer may still be to come.
+        self._is_answered = False
+        try:
+            prepared = self._prepared.get(statement) or await self._prepare(statement)
+            try:
+                answer = await run(prepared, *values)
+            except asyncpg.InvalidCachedStatementError:
+                answer = await run(await self._prepare_anew(statement), *values)
+        except Exception as error:
+            self._is_answered = is_harmless(error)
+            if is_passing(error) or self._driver.is_closed():
+                raise unavailable() from error
+            raise failure(error, statement) from None
+        self._is_answered = True
+        return answer
+
+    async def _prepare(self, statement: str) -> Prepared:
+        prepared = await self._driver.prepare(self._texts[statement])
+        self._prepared[statement] = prepared
+        return prepared
+
+    async def _prepare_anew(self, statement: str) -> Prepared:
+        """A migration changed what *statement* returns. PostgreSQL says so before it runs anything, so twice is once."""
+        if self._driver.is_in_transaction():
+            raise unavailable()
+        return await self._prepare(statement)
+
+    async def begin(self) -> None:
+        """Open a transaction. Raises as `fetch`."""
+        await self._control("BEGIN")
+
+    async def commit(self) -> None:
+        """Commit it. Raises as `fetch`."""
+        if await self._control("COMMIT") != "COMMIT":
+            # PostgreSQL answers ROLLBACK, and no error, where a statement had failed and the caller went on.
+            raise StatementFailed("COMMIT: a statement had failed")
+
+    async def roll_back(self) -> None:
+        """Take back what the transaction did; when the connection cannot, its end does."""
+        if self.is_usable:
+            with contextlib.suppress(Exception):
+                await self._control("ROLLBACK")
+
+    async def _control(self, command: str) -> str:
+        self._is_answered = False
+        try:
+            tag = await self._driver.execute(command)
+        except Exception as error:
+            if is_passing(error) or self._driver.is_closed():
+                raise unavailable() from error
+            raise failure(error, command) from None
+        self._is_answered = True
+        return tag
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open and the server has answered everything that was asked."""
+        return self._is_answered and not self._driver.is_closed()
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call *call* soon after the connection has ended, whoever ended it."""
+
+        def ended(_: object) -> None:
+            call()
+
+        self._driver.add_termination_listener(ended)
+
+    def terminate(self) -> None:
+        """End it at once, whatever is under way; the server rolls back what was not committed."""
+        self._driver.terminate()
+
+    async def close(self, *, timeout_s: float) -> None:
+        """End it politely, or at once when that takes too long."""
+        try:
+            await self._driver.close(timeout=timeout_s)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._driver.terminate()

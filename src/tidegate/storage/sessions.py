@@ -1,0 +1,107 @@
+"""Sessions in PostgreSQL: what makes one live, and every race about it, is settled by what sql/sessions.sql says."""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from tidegate.domain.claims import RefreshGrant
+from tidegate.domain.sessions import Fate, NewSession, Rotation, SessionLifetimes, SessionView
+from tidegate.storage.pools import PrimaryPool
+
+_SHOWN_MAX: Final = 100
+"""How many sessions a user is shown (`ports.Sessions.of_user`)."""
+
+
+class PostgresSessions:
+    """`ports.Sessions`, and the removal of dead ones."""
+
+    def __init__(self, pool: PrimaryPool, *, lifetimes: SessionLifetimes) -> None:
+        """Take the connections and the rules.
+
+        Args:
+            pool: To the primary.
+            lifetimes: For sessions opened or refreshed from now on. The idle one is never above the absolute one.
+        """
+        self._pool = pool
+        self._idle = timedelta(seconds=min(lifetimes.idle_s, lifetimes.absolute_s))
+        self._absolute = timedelta(seconds=lifetimes.absolute_s)
+        self._grace = timedelta(seconds=lifetimes.reuse_grace_s)
+
+    async def open(self, session: NewSession, *, relied_on: str) -> bool:
+        """See `ports.Sessions.open`."""
+        opened = await self._pool.fetchrow(
+            "open_session",
+            session.user_id,
+            relied_on,
+            session.session_id,
+            self._idle,
+            self._absolute,
+            session.device,
+            session.address,
+        )
+        return opened is not None
+
+    async def rotate(self, grant: RefreshGrant) -> Rotation:
+        """See `ports.Sessions.rotate`."""
+        rotated = await self._pool.fetchrow("rotate_session", grant.session_id, grant.generation, self._idle)
+        if rotated is not None:
+            return Rotation(Fate.ROTATED, rotated["user_id"])
+        stale = await self._pool.fetchrow("judge_stale_generation", grant.session_id, grant.generation, self._grace)
+        if stale is None:
+            return Rotation(Fate.DEAD, None)
+        if not stale["is_reused"]:
+            return Rotation(Fate.REPEATED, stale["user_id"])
+        if await self.revoke(grant.session_id):
+            return Rotation(Fate.REUSED, stale["user_id"])
+        return Rotation(Fate.DEAD, None)  # somebody else has just revoked it
+
+    async def is_live(self, session_id: UUID) -> bool:
+        """See `ports.Sessions.is_live`."""
+        return await self._pool.fetchrow("live_session", session_id) is not None
+
+    async def of_user(self, user_id: UUID) -> list[SessionView]:
+        """See `ports.Sessions.of_user`."""
+        return [
+            SessionView(
+                session_id=row["session_id"],
+                created_at=row["created_at"],
+                last_used_at=row["last_used_at"],
+                expires_at=row["idle_expires_at"],
+                device=row["device"],
+                address=row["address"],
+            )
+            for row in await self._pool.fetch("live_sessions_of_user", user_id, _SHOWN_MAX)
+        ]
+
+    async def revoke(self, session_id: UUID, *, user_id: UUID | None = None) -> bool:
+        """See `ports.Sessions.revoke`."""
+        revoked = await self._pool.fetchrow("revoke_session", session_id, user_id)
+        return revoked is not None and bool(revoked["was_live"])
+
+    async def revoke_all(self, user_id: UUID, *, but: UUID | None = None) -> int:
+        """See `ports.Sessions.revoke_all`."""
+        revoked = await self._pool.fetch("revoke_sessions_of_user", user_id, but)
+        return sum(row["was_live"] for row in revoked)
+
+    async def change_password(self, new: NewSession, *, old: str, stored: str) -> bool:
+        """See `ports.Sessions.change_password`."""
+        async with self._pool.transaction() as work:
+            if await work.fetchrow("lock_user_of_password", new.user_id, old) is None:
+                return False
+            await work.fetchrow("replace_password", new.user_id, stored)
+            await work.fetch("revoke_sessions_of_user", new.user_id, None)
+            await work.fetchrow(
+                "continue_session",
+                new.session_id,
+                new.user_id,
+                self._idle,
+                self._absolute,
+                new.device,
+                new.address,
+            )
+        return True
+
+    async def remove_dead(self, *, dead_for_s: float, at_most: int) -> int:
+        """See `ports.SessionRemoval.remove_dead`."""
+        row = await self._pool.fetchrow("remove_dead_sessions", timedelta(seconds=dead_for_s), at_most)
+        return 0 if row is None else int(row[0])

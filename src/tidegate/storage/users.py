@@ -1,0 +1,89 @@
+"""Users in PostgreSQL."""
+
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from tidegate.domain.errors import FieldFault, IdentifierTaken
+from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
+from tidegate.storage.connections import Row
+from tidegate.storage.failures import UniqueViolated
+from tidegate.storage.pools import PrimaryPool
+
+_FIND: Final = {
+    IdentifierKind.USERNAME: "find_user_by_username",
+    IdentifierKind.EMAIL: "find_user_by_email",
+    IdentifierKind.PHONE_NUMBER: "find_user_by_phone_number",
+}
+
+_IDENTIFIER_OF: Final = {
+    "users_username_unique": IdentifierKind.USERNAME,
+    "users_email_unique": IdentifierKind.EMAIL,
+    "users_phone_number_unique": IdentifierKind.PHONE_NUMBER,
+}
+"""Which field is at fault when a constraint says no."""
+
+
+class PostgresUsers:
+    """`ports.UserReader` and `ports.UserWriter`: every answer comes from the primary."""
+
+    def __init__(self, pool: PrimaryPool) -> None:
+        self._pool = pool
+
+    async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        """See `ports.UserReader.find`."""
+        return _credentials(await self._pool.fetchrow(_FIND[identifier.kind], identifier.value))
+
+    async def credentials(self, user_id: UUID) -> StoredCredentials | None:
+        """See `ports.UserReader.credentials`."""
+        return _credentials(await self._pool.fetchrow("user_credentials", user_id))
+
+    async def profile(self, user_id: UUID) -> Profile | None:
+        """See `ports.UserReader.profile`."""
+        return _profile(await self._pool.fetchrow("user_profile", user_id))
+
+    async def add(self, user: NewUser) -> None:
+        """See `ports.UserWriter.add`."""
+        try:
+            await self._pool.fetchrow(
+                "add_user",
+                user.user_id,
+                user.username,
+                user.email,
+                user.phone_number,
+                user.password_hash,
+                user.full_name,
+                user.birth_date,
+            )
+        except UniqueViolated as violated:
+            taken = _IDENTIFIER_OF.get(violated.constraint)
+            if taken is None:
+                raise
+            raise IdentifierTaken(FieldFault(taken.value, "taken")) from None
+
+    async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
+        """See `ports.UserWriter.rehash`."""
+        return await self._pool.fetchrow("rehash_user", user_id, old, new) is not None
+
+    async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
+        """See `ports.UserWriter.change_profile`."""
+        return _profile(await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date))
+
+
+def _credentials(row: Row | None) -> StoredCredentials | None:
+    return None if row is None else StoredCredentials(row[0], row[1])
+
+
+def _profile(row: Row | None) -> Profile | None:
+    if row is None:
+        return None
+    last_login: datetime | None = row["last_login"]
+    return Profile(
+        user_id=row["userid"],
+        username=row["username"],
+        email=row["email"],
+        phone_number=row["phone_number"],
+        full_name=row["full_name"],
+        birth_date=row["birth_date"],
+        last_login=None if last_login is None else last_login.replace(tzinfo=UTC),
+    )

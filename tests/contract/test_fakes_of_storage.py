@@ -1,0 +1,55 @@
+"""The fakes of the storage keep its contracts, so a test that uses them learns the truth."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from tests.contract.revocations import RevocationsContract
+from tests.contract.sessions import LIFETIMES, OpeningContract, RotationContract, SessionLifeContract
+from tests.contract.users import UserStoreContract
+from tests.fakes.revocations import InMemoryRevocations
+from tests.fakes.sessions import InMemorySessions
+from tests.fakes.users import InMemoryUsers
+from tidegate.domain.jobs import LoginSucceeded
+
+
+class FakeWorld:
+    """Everything in memory."""
+
+    def __init__(self) -> None:
+        self.users = InMemoryUsers()
+        self.sessions = InMemorySessions(self.users, lifetimes=LIFETIMES)
+        self.revocations = InMemoryRevocations(self.sessions)
+
+    async def jobs(self) -> list[LoginSucceeded]:
+        return self.sessions.jobs
+
+    async def let_pass(self, seconds: float) -> None:
+        self.sessions.clock.advance(seconds)
+
+    async def disable(self, user_id: UUID) -> None:
+        await self.sessions.disable(user_id)
+
+    async def delete(self, user_id: UUID) -> None:
+        await self.sessions.delete(user_id)
+
+    async def count(self) -> int:
+        return self.sessions.count
+
+
+class TestInMemoryUsers(UserStoreContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[InMemoryUsers]:
+        yield InMemoryUsers()
+
+
+class TestInMemorySessions(OpeningContract, RotationContract, SessionLifeContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[FakeWorld]:
+        yield FakeWorld()
+
+
+class TestInMemoryRevocations(RevocationsContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[FakeWorld]:
+        yield FakeWorld()

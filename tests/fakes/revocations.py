@@ -1,0 +1,23 @@
+"""The feed of revocations without a feed: it knows at once what the fake sessions know."""
+
+from uuid import UUID
+
+from tests.fakes.sessions import InMemorySessions
+from tidegate.domain.errors import DatabaseUnavailable
+
+
+class InMemoryRevocations:
+    """Implements `ports.Revocations`.
+
+    Attributes:
+        is_lost: The feed is lost and the primary does not answer.
+    """
+
+    def __init__(self, sessions: InMemorySessions) -> None:
+        self.is_lost = False
+        self._sessions = sessions
+
+    async def is_revoked(self, session_id: UUID) -> bool:
+        if self.is_lost:
+            raise DatabaseUnavailable
+        return self._sessions.is_revoked(session_id)
