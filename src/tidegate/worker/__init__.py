@@ -1,0 +1,1 @@
+"""Jobs in, jobs done: what is left to do after the answer."""
