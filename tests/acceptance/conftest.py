@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import Client, Somebody
+from tests.support.client import Client, Person, Somebody
 from tests.support.databases import drop_database, make_migrated_database
 from tests.support.nodes import Node, running_node, running_worker
 from tidegate.embedded.postgres import EmbeddedPostgres
@@ -45,3 +45,9 @@ def client(shared_node: Node) -> Iterator[Client]:
 def somebody(client: Client) -> Somebody:
     """A new user who has just logged in."""
     return client.somebody()
+
+
+@pytest.fixture
+def person(client: Client) -> Person:
+    """A new user with all three login identifiers who has just logged in."""
+    return client.person()

@@ -1,5 +1,6 @@
 """An HTTP client that hides nothing: the bytes it sends and gets are the test's."""
 
+import base64
 import http.client
 import itertools
 import json
@@ -15,12 +16,18 @@ PROBLEM = "application/problem+json"
 PASSWORD = "correct horse battery"
 
 _serial = itertools.count()
+_first_number = int.from_bytes(os.urandom(4))
 _run = f"{os.getpid():x}{int.from_bytes(os.urandom(3)):x}"
 
 
 def fresh_name(stem: str = "user") -> str:
     """A username that no test of this run has used."""
     return f"{stem}-{_run}-{next(_serial)}"
+
+
+def fresh_phone_number() -> str:
+    """A phone number, as E.164, that no test of this run has used."""
+    return f"+4915{(_first_number + next(_serial)) % 10**9:09d}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,9 @@ class Client:
     timeout_s: float = 30.0
     _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
 
-    def send(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+    def send(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str | bytes] | None = None
+    ) -> Reply:
         """Send one request as it is given."""
         for is_retry in (False, True):
             if self._connection is None:
@@ -63,6 +72,9 @@ class Client:
                 if is_retry:
                     raise
                 continue
+            except (OSError, http.client.HTTPException):
+                self.close()  # half a request stands on it
+                raise
             if answer.will_close:
                 self.close()
             return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
@@ -106,6 +118,12 @@ class Client:
         pair = self.log_in(name)
         return Somebody(name, pair["access_token"], pair["refresh_token"])
 
+    def person(self) -> "Person":
+        """Register somebody with all three login identifiers and log them in."""
+        name, phone_number = fresh_name(), fresh_phone_number()
+        self.register(name, email=f"{name}@example.com", phone_number=phone_number)
+        return Person.of(name, phone_number, self.log_in(name))
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -119,6 +137,39 @@ class Somebody:
     username: str
     access_token: str
     refresh_token: str
+
+
+@dataclass(frozen=True)
+class Person(Somebody):
+    """A user with all three login identifiers who has just logged in with `PASSWORD`."""
+
+    email: str
+    phone_number: str
+    password: str
+    user_id: str
+    session_id: str
+
+    @classmethod
+    def of(cls, username: str, phone_number: str, pair: Mapping[str, str]) -> "Person":
+        """The user who was given *pair*."""
+        claims = unverified_claims(pair["access_token"])
+        return cls(
+            username=username,
+            access_token=pair["access_token"],
+            refresh_token=pair["refresh_token"],
+            email=f"{username}@example.com",
+            phone_number=phone_number,
+            password=PASSWORD,
+            user_id=claims["sub"],
+            session_id=claims["sid"],
+        )
+
+
+def unverified_claims(access_token: str) -> dict[str, Any]:
+    """What *access_token* says, whoever signed it."""
+    payload = access_token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
 
 
 def _headers(token: str | None, headers: Mapping[str, str]) -> dict[str, str]:

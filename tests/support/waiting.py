@@ -1,0 +1,39 @@
+"""Waits for what becomes true a moment after an answer, never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from tests.support.client import Reply
+from tests.support.nodes import Node
+
+GIVE_UP_AFTER_S: Final = 20.0
+"""Far over what is promised: a busy machine must not fail a test, and a lost message must not stop the run."""
+
+_CONNECTIONS: Final = 12
+"""The kernel gives each to some process of the node; that none of two sees any of them happens once in 2,048 times."""
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until *is_so*.
+
+    Raises:
+        AssertionError: It does not come true; says *what*.
+    """
+    give_up_at = time.monotonic() + GIVE_UP_AFTER_S
+    while not is_so():
+        assert time.monotonic() < give_up_at, what
+        time.sleep(0.02)
+
+
+def until_refused(node: Node, access_token: str) -> None:
+    """Wait until every process of *node* refuses *access_token*."""
+
+    def ask_anew() -> Reply:
+        client = node.client()
+        try:
+            return client.get("/me", token=access_token)
+        finally:
+            client.close()
+
+    until(lambda: {ask_anew().status for _ in range(_CONNECTIONS)} == {401}, "the access token is still accepted")
