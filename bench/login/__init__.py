@@ -1,0 +1,1 @@
+"""Logins in a second, divided by what the cores could hash if a login cost nothing else."""
