@@ -1,0 +1,66 @@
+"""A hash pool without hashes: what `PasswordsContract` promises, at once and by reading."""
+
+from tidegate.domain.errors import HashPoolSaturated
+
+_CURRENT = "fake$"
+_OUTDATED = "fake-outdated$"
+
+
+class InstantPasswords:
+    """Implements `ports.Passwords` for tests of use cases.
+
+    Attributes:
+        is_saturated: Everything that would hash is refused.
+        is_busy: No thread is free, though there are places.
+        hashed: Every password that was hashed, in order.
+        compared: How many comparisons there were.
+        imitated: How many imitations.
+    """
+
+    def __init__(self, *, is_saturated: bool = False, is_busy: bool = False) -> None:
+        self.is_saturated = is_saturated
+        self.is_busy = is_busy
+        self.hashed: list[str] = []
+        self.compared = 0
+        self.imitated = 0
+
+    @staticmethod
+    def current(password: str) -> str:
+        """What `hash` returns for *password*."""
+        return _CURRENT + password
+
+    @staticmethod
+    def outdated(password: str) -> str:
+        """A hash of *password* under another profile."""
+        return _OUTDATED + password
+
+    async def matches(self, password: str, password_hash: str) -> bool:
+        """See `ports.Passwords`."""
+        if not password_hash.startswith((_CURRENT, _OUTDATED)):
+            return False
+        self._refuse_if_saturated()
+        self.compared += 1
+        return password_hash in {self.current(password), self.outdated(password)}
+
+    async def hash(self, password: str) -> str:
+        """See `ports.Passwords`."""
+        self._refuse_if_saturated()
+        self.hashed.append(password)
+        return self.current(password)
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """See `ports.Passwords`."""
+        return not password_hash.startswith(_CURRENT)
+
+    def is_idle(self) -> bool:
+        """See `ports.Passwords`."""
+        return not (self.is_saturated or self.is_busy)
+
+    async def imitate(self) -> None:
+        """See `ports.Passwords`."""
+        self._refuse_if_saturated()
+        self.imitated += 1
+
+    def _refuse_if_saturated(self) -> None:
+        if self.is_saturated:
+            raise HashPoolSaturated
