@@ -230,6 +230,11 @@ class Declared:
         return PREFIX + self.name.upper()
 
     @property
+    def is_path(self) -> bool:
+        """Whether it names a file or a folder."""
+        return self.type in (Path, Path | None)
+
+    @property
     def is_required(self) -> bool:
         """Whether it must be given: there is no default, not even a computed one."""
         return self.default is MISSING and not self.meaning.otherwise

@@ -102,7 +102,7 @@ def _parse(each: Declared, text: str) -> Any:  # noqa: ANN401 - of the type that
         raise SettingsError(f"{each.variable} is {text!r}; set it to {' or '.join(each.meaning.choices)}")
     if each.type in (str, Profile):
         return each.type(text)
-    return Path(text).expanduser().absolute()
+    return Path(text).absolute()
 
 
 def _parse_number(each: Declared, text: str) -> int:

@@ -1,20 +1,13 @@
 """Tells people about the settings: on the terminal, in docs/SETTINGS.md, in .env.example. All from the declarations."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING
-from pathlib import Path
-from types import UnionType
-from typing import Any
+from typing import Any, Final
 
 from tidegate.config import Declared, declared
 from tidegate.settings_building import PLACEHOLDER
 
-_TYPES: dict[Any, str] = {
-    str: "text",
-    int: "number",
-    bool: "true or false",
-    bytes: "base64url",
-    Path: "path",
-}
+_TYPES: Final[Mapping[Any, str]] = {str: "text", bool: "true or false", bytes: "base64url"}
 
 
 def as_text() -> str:
@@ -86,7 +79,8 @@ def _plain(value: Any) -> str:  # noqa: ANN401 - of any type that a setting may 
 def _values(each: Declared) -> str:
     if each.meaning.choices:
         return " or ".join(each.meaning.choices)
-    type_ = Path if isinstance(each.type, UnionType) else each.type
+    if each.is_path:
+        return "path"
     if each.meaning.low is None:
-        return _TYPES[type_]
+        return _TYPES[each.type]
     return f"{each.meaning.low} to {each.meaning.high} {each.meaning.unit}".rstrip()

@@ -39,26 +39,19 @@ class Given:
         return Given({**other.texts, **self.texts}, {**other.sources, **self.sources})
 
 
-def gather(
-    *, environment: Mapping[str, str], working_folder: Path, data_folder: Path | None, is_data_folder_named: bool = False
-) -> Given:
-    """Read all sources. The environment wins over .env, and both over the data folder.
-
-    Args:
-        environment: Of this process.
-        working_folder: Where .env may lie.
-        data_folder: Where `tidegate up` may have written; None: nowhere.
-        is_data_folder_named: On the command line. Then it wins: whoever names a Tidegate means that one.
+def gather(*, environment: Mapping[str, str], working_folder: Path) -> Given:
+    """Read the environment and the .env file in *working_folder*; the environment wins.
 
     Raises:
         SettingsError: A name that no setting has.
-        UnreadableSettingsError: A file that cannot be read.
+        UnreadableSettingsError: The file cannot be read.
     """
-    said = _known(environment, "the environment").over(_known_in(working_folder / DOTENV))
-    if data_folder is None:
-        return said
-    written = _known_in(data_folder / WRITTEN_BY_UP)
-    return written.over(said) if is_data_folder_named else said.over(written)
+    return _known(environment, "the environment").over(_known_in(working_folder / DOTENV))
+
+
+def written_by_up(data_folder: Path) -> Given:
+    """Read what `tidegate up` wrote into *data_folder*; nothing if it never ran there. Raises as `gather`."""
+    return _known_in(data_folder / WRITTEN_BY_UP)
 
 
 def write_settings(path: Path, texts: Mapping[str, str]) -> None:
@@ -99,7 +92,13 @@ def _known(texts: Mapping[str, str], source: str) -> Given:
     faults = [f"{name} in {source} is no setting; {_advice(name, known)}" for name in sorted(ours) if name not in known]
     if faults:
         raise SettingsError(*faults)
-    return Given(ours, dict.fromkeys(ours, source))
+    paths = {each.variable for each in declared() if each.is_path}
+    complete = {
+        # A command that reads it tomorrow works in another folder.
+        name: os.path.abspath(os.path.expanduser(text)) if text and (name in paths or name.endswith("_FILE")) else text
+        for name, text in ours.items()
+    }
+    return Given(complete, dict.fromkeys(ours, source))
 
 
 def _advice(name: str, known: Iterable[str]) -> str:
@@ -128,8 +127,3 @@ def _read(path: Path) -> dict[str, str]:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def names_of_up() -> frozenset[str]:
-    """The variables that only `tidegate up` reads."""
-    return frozenset(each.variable for each in declared() if each.meaning.for_up)

@@ -30,7 +30,7 @@ def test_the_example_is_the_one_that_the_program_makes() -> None:
 
 def test_a_copy_of_the_example_can_be_read_but_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(as_example())
-    given = gather(environment={}, working_folder=tmp_path, data_folder=None)
+    given = gather(environment={}, working_folder=tmp_path)
     with pytest.raises(SettingsError) as refused:
         build_settings(given.texts)
     assert [told.split()[0] for told in refused.value.faults] == [each.variable for each in declared() if each.is_required]
