@@ -7,7 +7,7 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -29,13 +29,17 @@ class SystemUser:
 
     @classmethod
     def current(cls) -> "SystemUser":
-        """Whoever runs this process. A uid without a name is called by its number."""
-        uid = os.geteuid()
+        """Whoever runs this process."""
+        return replace(cls.of(os.geteuid()), gid=os.getegid())
+
+    @classmethod
+    def of(cls, uid: int) -> "SystemUser":
+        """The user of this number, which stands for the name where there is none."""
         try:
-            name = pwd.getpwuid(uid).pw_name
+            entry = pwd.getpwuid(uid)
         except KeyError:
-            name = str(uid)
-        return cls(name, uid, os.getegid())
+            return cls(str(uid), uid, uid)
+        return cls(entry.pw_name, uid, entry.pw_gid)
 
     @classmethod
     def named(cls, name: str) -> "SystemUser":

@@ -47,7 +47,7 @@ _ORPHAN_PATIENCE_S: Final = 20.0
 
 _POLL_S: Final = 0.01
 
-_STOPPING: Final = (
+STOPPING: Final = (
     StopStep(signal.SIGINT, 20.0),  # "fast": ends the sessions, writes a checkpoint
     StopStep(signal.SIGQUIT, 5.0),  # "immediate": recovers at the next start
 )
@@ -106,9 +106,12 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("PostgreSQL has not been started")
         return f"postgresql://{ROLE}@/{quote(database)}?host={quote(str(self._socket_folder))}&port={_PORT}"
 
-    def is_running(self) -> bool:
-        """Whether the server process lives."""
-        return self._process is not None and self._process.poll() is None
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The server process, for whoever watches it."""
+        if self._process is None:
+            raise EmbeddedPostgresError("PostgreSQL has not been started")
+        return self._process
 
     def __enter__(self) -> Self:
         self.start()
@@ -126,7 +129,7 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: It cannot; the text says why and what to do.
         """
         if self._process is not None:
-            stop(self._process, *_STOPPING)
+            stop(self._process, *STOPPING)
         user = self._server_user()
         self._make_folder(user)
         binaries = self._usable_binaries(user)
@@ -151,7 +154,7 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """End the sessions, write everything down, end the server. Does nothing when it does not run."""
         if self._process is not None:
-            stop(self._process, *_STOPPING)
+            stop(self._process, *STOPPING)
             self._process = None
         if self._socket_folder is not None:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
@@ -306,7 +309,7 @@ class EmbeddedPostgres:
             *(() if self._durable else _NEVER_DURABLE),
         ]
         arguments = [word for option in options for word in ("-c", option)]
-        with self._log.open("ab") as log:
+        with open(os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "ab") as log:
             return spawn(
                 [binaries / "postgres", "-D", self._cluster, "-p", str(_PORT), *arguments],
                 death_signal=signal.SIGINT,
