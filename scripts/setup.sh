@@ -28,7 +28,7 @@ is_complete() {
 }
 
 find_python() {
-    for python in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 /usr/local/bin/python3 /usr/bin/python3; do
+    for python in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
         if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             "$python" -c 'import ensurepip, venv' 2>/dev/null && return
             refuse 72 "Python at $(command -v "$python") lacks venv; install it first, on Debian: apt-get install python3-venv"

@@ -1,0 +1,122 @@
+"""`tidegate api`: holds the port and the metrics, and keeps the processes running that serve."""
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from tidegate.cli.exits import DONE, PORT_TAKEN, CommandFailed
+from tidegate.cli.options import add_data_dir, read_given
+from tidegate.cli.supervision import Child, Signals, tend_all
+from tidegate.config import PREFIX, Settings
+from tidegate.embedded.children import StopStep, spawn
+from tidegate.migrations.runner import Runner
+from tidegate.settings_building import build_settings
+
+EXAMPLES = """\
+  tidegate api                         serve on TIDEGATE_HOST:TIDEGATE_PORT
+  TIDEGATE_API_PROCESSES=4 tidegate api
+                                       with four processes that share the port
+"""
+
+BACKLOG: Final = 4_096
+"""Connections that the kernel holds while all processes are busy, or while one that died is started again."""
+
+_STOPPING: Final = (StopStep(signal.SIGTERM, 13.0),)
+"""A process lets requests under way end within 10 s; beyond that it is stuck."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Take no words but where the settings are."""
+    add_data_dir(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    given = read_given(arguments, falls_back=False)
+    settings = build_settings(given.texts)
+    signals = Signals()
+    with signals.caught(), closing(listen(settings.host, settings.port, "TIDEGATE_PORT")) as listener:
+        asyncio.run(Runner(settings.primary_dsn).check())
+        with _metrics_folder(settings) as folder:
+            environment = _environment(given.texts, folder)
+            children = [_child(number, listener, environment, folder) for number in range(1, settings.api_processes + 1)]
+            try:
+                while not signals.is_stopping:
+                    tend_all(children, signals)
+            finally:
+                listener.close()  # nobody else is to be let in
+                for child in children:
+                    child.ask_to_stop()
+                for child in children:
+                    child.stop()
+    return DONE
+
+
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """A socket that listens on *host* and *port*.
+
+    Raises:
+        CommandFailed: The port is taken, or not ours to take; *variable* is named as the one to change.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if isinstance(error.errno, int) and error.errno > 0 else str(error)
+        raise CommandFailed(
+            PORT_TAKEN, f"cannot listen on {host} port {port} ({reason}); stop what does, or set another {variable}"
+        ) from None
+
+
+@contextmanager
+def _metrics_folder(settings: Settings) -> Iterator[Path]:
+    """Serve what the processes count into the folder, as one."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-metrics-"))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))
+    listen(
+        settings.metrics_host, settings.metrics_port, "TIDEGATE_METRICS_PORT"
+    ).close()  # says it better than the next line
+    server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
+    try:
+        yield folder
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(texts: Mapping[str, str], metrics_folder: Path) -> dict[str, str]:
+    """What we were told, from wherever it came: a process started again tomorrow must not read a .env of tomorrow."""
+    others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    return others | dict(texts) | {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
+
+
+def _child(number: int, listener: socket.socket, environment: Mapping[str, str], metrics_folder: Path) -> Child:
+    def start() -> subprocess.Popen[bytes]:
+        return spawn(
+            [sys.executable, "-P", "-m", "tidegate", "api-process", str(listener.fileno())],
+            death_signal=signal.SIGTERM,
+            output=None,
+            environment=environment,
+            pass_fds=(listener.fileno(),),
+        )
+
+    def forget(pid: int) -> None:
+        mark_process_dead(pid, path=str(metrics_folder))
+
+    return Child(f"API process {number}", start, _STOPPING, on_death=forget)

@@ -1,0 +1,153 @@
+"""Keeps child processes running until we are told to stop; `up` and `api` share it."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Final
+
+from tidegate.cli.exits import DONE, CommandFailed
+from tidegate.embedded.children import StopStep, stop
+
+_PAUSE_S_MIN: Final = 0.2
+_PAUSE_S_MAX: Final = 30.0
+"""Between the death of a child and its next start; doubles with every death: a broken one must not keep a machine busy."""
+
+_STEADY_S: Final = 60.0
+"""A child that lived so long has shown that it can; its next death counts as the first."""
+
+_FIRST_START_S: Final = 10.0
+"""A child that gives up so soon after the very first start will give up again: the command ends with its exit code."""
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal; one who has gone must not stop us."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+class Signals:
+    """Turns SIGTERM, SIGINT and SIGHUP into `is_stopping`, and wakes `wait` for them and for the death of a child."""
+
+    def __init__(self) -> None:
+        self.is_stopping = False
+        self._woken = -1
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catch them within the block."""
+        self._woken, waker = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(waker, False)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in before.items():
+            # nohup ignores SIGHUP so that we outlive the terminal.
+            if number != signal.SIGHUP or handler is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+        woken_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(woken_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._woken)
+            os.close(waker)
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Within `caught`: return at the next signal, or after *timeout_s*, or at once when we are stopping."""
+        if self.is_stopping:
+            return
+        select.select([self._woken], [], [], timeout_s)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._woken, 4096):
+                pass
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self.is_stopping = True
+
+
+@dataclass
+class Child:
+    """One child process, as often as it has to be started.
+
+    Attributes:
+        name: For people.
+        start: Starts the process.
+        stopping: How it is ended.
+        on_death: Told the process number of each one that died.
+    """
+
+    name: str
+    start: Callable[[], subprocess.Popen[bytes]]
+    stopping: Sequence[StopStep]
+    on_death: Callable[[int], None] = field(default=lambda _pid: None)
+    _process: subprocess.Popen[bytes] | None = None
+    _first_started_at: float | None = None
+    _started_at: float = 0.0
+    _due_at: float = 0.0
+    _pause_s: float = _PAUSE_S_MIN
+
+    def tend(self) -> float | None:
+        """Start it if it is due, note its death; after how many seconds to look again, or None when only a signal matters.
+
+        Raises:
+            CommandFailed: It ended with an exit code right after the very first start.
+        """
+        now = time.monotonic()
+        if self._process is not None and self._process.poll() is not None:
+            self._note_death(self._process, now)
+        if self._process is None and now >= self._due_at:
+            self._process = self.start()
+            self._started_at = now
+            self._first_started_at = self._first_started_at or now
+        return None if self._process is not None else self._due_at - now
+
+    def ask_to_stop(self) -> None:
+        """Send the first signal of `stopping` without waiting for its effect."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(self.stopping[0].signal)
+
+    def stop(self) -> None:
+        """End it and wait for its end."""
+        if self._process is not None:
+            stop(self._process, *self.stopping)
+            self.on_death(self._process.pid)
+            self._process = None
+
+    def _note_death(self, dead: subprocess.Popen[bytes], now: float) -> None:
+        self._process = None
+        self.on_death(dead.pid)
+        # A child that was killed has not given up, and so its code is negative.
+        is_first = self._started_at == self._first_started_at and now - self._started_at < _FIRST_START_S
+        if is_first and dead.returncode > DONE:
+            raise CommandFailed(dead.returncode)
+        if now - self._started_at > _STEADY_S:
+            self._pause_s = _PAUSE_S_MIN
+        say(f"tidegate: {self.name} {_ending(dead.returncode)}; starting it again in {self._pause_s:g} s")
+        self._due_at = now + self._pause_s
+        self._pause_s = min(_PAUSE_S_MAX, self._pause_s * 2)
+
+
+def tend_all(children: Sequence[Child], signals: Signals) -> None:
+    """Look after *children* until the next signal, or until one is due.
+
+    Raises:
+        CommandFailed: As `Child.tend`.
+    """
+    pauses = [pause for child in children if (pause := child.tend()) is not None]
+    signals.wait(min(pauses, default=None))
+
+
+def _ending(returncode: int) -> str:
+    if returncode >= 0:
+        return f"ended with code {returncode}"
+    return f"was ended by {signal.Signals(-returncode).name}"

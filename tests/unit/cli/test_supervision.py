@@ -1,0 +1,175 @@
+"""A child that dies is started again, ever later, and one that gives up at once ends the command."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tidegate.cli import supervision
+from tidegate.cli.exits import CommandFailed
+from tidegate.cli.supervision import Child, Signals, tend_all
+from tidegate.embedded.children import StopStep
+
+
+class Hand:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    hand = Hand()
+    monkeypatch.setattr(supervision, "time", hand)
+    return hand
+
+
+class Fake:
+    """A process that ends when the test says so."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+
+class Program:
+    """What is started, and how often."""
+
+    def __init__(self) -> None:
+        self.started: list[Fake] = []
+        self.dead: list[int] = []
+        self.child = Child("the program", self.start, [StopStep(signal.SIGTERM, 1)], on_death=self.dead.append)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        self.started.append(Fake())
+        return self.started[-1]  # type: ignore[return-value] # as much of a process as is asked of it
+
+    def end(self, returncode: int) -> None:
+        self.started[-1].returncode = returncode
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program()
+
+
+def test_a_child_that_lives_is_left_alone(clock: Hand, program: Program) -> None:
+    assert program.child.tend() is None
+    clock.now += 1000
+    assert program.child.tend() is None
+    assert len(program.started) == 1
+
+
+def test_a_child_that_was_killed_is_started_again_after_a_pause(clock: Hand, program: Program) -> None:
+    program.child.tend()
+    program.end(-signal.SIGKILL)
+    pause = program.child.tend()
+    assert pause == pytest.approx(0.2)
+    assert len(program.started) == 1
+    assert program.dead == [1]
+    clock.now += 0.2
+    assert program.child.tend() is None
+    assert len(program.started) == 2
+
+
+def test_the_pause_doubles_up_to_its_bound_and_begins_anew_after_a_steady_life(clock: Hand, program: Program) -> None:
+    pauses = []
+    program.child.tend()
+    for _ in range(12):
+        program.end(-signal.SIGSEGV)
+        pause = program.child.tend()
+        assert pause is not None
+        pauses.append(pause)
+        clock.now += pause
+        program.child.tend()
+    assert pauses[:3] == pytest.approx([0.2, 0.4, 0.8])
+    assert pauses[-1] == pytest.approx(30.0)
+    clock.now += 61
+    program.end(-signal.SIGSEGV)
+    assert program.child.tend() == pytest.approx(0.2)
+
+
+def test_a_child_that_gives_up_at_its_first_start_ends_the_command_with_its_code(clock: Hand, program: Program) -> None:
+    """Wrong settings do not become right by trying again."""
+    program.child.tend()
+    clock.now += 9
+    program.end(78)
+    with pytest.raises(CommandFailed) as failed:
+        program.child.tend()
+    assert failed.value.code == 78
+
+
+def test_a_child_that_gives_up_later_is_started_again(clock: Hand, program: Program) -> None:
+    """The database went away, say, and will come back."""
+    program.child.tend()
+    clock.now += 11
+    program.end(69)
+    assert program.child.tend() == pytest.approx(0.2)
+
+
+def test_a_second_child_that_gives_up_at_once_is_started_again(clock: Hand, program: Program) -> None:
+    program.child.tend()
+    program.end(-signal.SIGKILL)
+    program.child.tend()
+    clock.now += 1
+    program.child.tend()
+    program.end(69)
+    assert program.child.tend() is not None
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    signals = Signals()
+    with signals.caught():
+        yield signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_stop_wakes_whoever_waits(signals: Signals, number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    signals.wait(None)
+    assert signals.is_stopping
+
+
+def test_the_death_of_a_child_wakes_but_does_not_stop(signals: Signals) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    signals.wait(None)
+    assert not signals.is_stopping
+    child.wait()
+
+
+def test_the_wait_ends_when_a_child_is_due(signals: Signals, program: Program) -> None:
+    program.child.tend()
+    program.end(-signal.SIGKILL)
+    while len(program.started) == 1:
+        tend_all([program.child], signals)  # would wait for ever if it waited for a signal only
+        program.child.tend()
+    assert not signals.is_stopping
+
+
+def test_the_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals().caught():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_sighup_that_is_ignored_stays_ignored() -> None:
+    """nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals().caught():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
