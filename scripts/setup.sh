@@ -2,8 +2,8 @@
 # Makes .venv as pyproject.toml and constraints.txt say, once, whoever starts it and however often it was interrupted.
 # Sourced by ./run and ./test, which set $root (the folder of the clone) and call `set_up EXTRAS`.
 #
-# .venv/complete says for what the environment was made. It is taken away before anything in .venv changes and put back
-# when all is done, so an environment without it was interrupted and is made anew.
+# .venv/complete says for what the environment was made, .venv/installing that an installation is under way: where that is
+# found without its installation, it was cut short, and the environment is made anew.
 
 venv=$root/.venv
 log=$venv/install.log
@@ -78,23 +78,32 @@ hashes() {
     "$venv/bin/python" -I -c 'import argon2; argon2.PasswordHasher(1, 64, 1).hash("x")' >>"$log" 2>&1
 }
 
+# Whether .venv can be built upon: not one whose installation was cut short, nor one that was copied from elsewhere.
+is_usable() {
+    [ ! -e "$venv/installing" ] || return 1
+    [ ! -f "$venv/complete" ] || [ "$(head -n 1 "$venv/complete")" = "$root" ] || return 1
+    "$venv/bin/python" -I -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
 install() {
     extras=$1
     # What was installed for the tests stays installed.
     [ ! -f "$venv/complete" ] || ! grep -q '^extras .*test' "$venv/complete" || extras=embedded,test
-    if ! { [ -f "$venv/complete" ] && [ "$(head -n 1 "$venv/complete")" = "$root" ] && "$venv/bin/python" -I -c 'import pip' 2>/dev/null; }; then
+    if ! is_usable; then
         find_python
         say "making $venv with $("$python" -V)"
         rm -rf "$venv"
         "$python" -m venv "$venv" || refuse 73 "$venv cannot be made; clone into a folder that you may write"
     fi
     rm -f "$venv/complete"
+    : >"$venv/installing"
     : >"$log"
     say "installing the pinned dependencies"
     pip install -c "$root/constraints.txt" -e "$root[$extras]" ||
         { tail -n 15 "$log" >&2; refuse 69 "the installation failed, see above; when the cause is mended, start again"; }
     build_argon2 || { tail -n 15 "$log" >&2; refuse 69 "argon2 could not be installed, see above; start again"; }
     { fingerprint; printf 'extras %s\n' "$extras"; } >"$venv/complete.making"
+    rm -f "$venv/installing"
     mv "$venv/complete.making" "$venv/complete"
 }
 
