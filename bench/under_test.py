@@ -80,6 +80,7 @@ def started() -> Iterator[Target]:
     """Run `tidegate up` on a free port with a data folder of its own; both are gone afterwards.
 
     Its settings are those of the environment: `TIDEGATE_HASH_PROFILE=... python -m bench.login` measures another profile.
+    Where it cannot be measured its folder stays: that is where its logs are.
 
     Raises:
         CannotMeasureError: It does not become ready; the sentence ends with the last line of its log.
@@ -89,26 +90,27 @@ def started() -> Iterator[Target]:
     command = Path(sys.executable).with_name("tidegate")
     port = _free_port()
     data, log = folder / "data", folder / "up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [command, "up", "--port", str(port), "--data-dir", data],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    is_kept = False
     try:
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(
-                [command, "up", "--port", str(port), "--data-dir", data],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            try:
-                _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
-                dsn = dotenv_values(data / "tidegate.env").get("TIDEGATE_PRIMARY_DSN")
-                if not dsn:
-                    raise CannotMeasureError("tidegate.env in the data folder names no TIDEGATE_PRIMARY_DSN.")
-                yield Target(base=f"http://127.0.0.1:{port}", dsn=dsn, pid=process.pid)
-            finally:
-                _stop(process)
+        _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        dsn = dotenv_values(data / "tidegate.env").get("TIDEGATE_PRIMARY_DSN")
+        if not dsn:
+            raise CannotMeasureError(f"{data / 'tidegate.env'} names no TIDEGATE_PRIMARY_DSN.")
+        yield Target(base=f"http://127.0.0.1:{port}", dsn=dsn, pid=process.pid)
+    except CannotMeasureError:
+        is_kept = True
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _stop(process)
+        if not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -191,3 +193,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOP_S_MAX)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()
