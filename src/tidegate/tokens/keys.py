@@ -106,8 +106,8 @@ def create_key_file(path: Path, *, now: float | None = None) -> bool:
 def rotate(path: Path, *, lead_s: int = LEAD_S_DEFAULT, keep_s: int, now: float | None = None) -> list[ListedKey]:
     """Add a key that signs in *lead_s* seconds and drop those whose time is over; one rotation at a time.
 
-    A key that must go at once is replaced with `lead_s=0, keep_s=0`: every access token is then refused within the reload
-    interval, and clients refresh.
+    Keys that were stolen are replaced with `lead_s=0, keep_s=0`, whether a rotation is under way or not: every access token
+    is then refused within the reload interval, and clients refresh.
 
     Args:
         path: The file.
@@ -127,7 +127,7 @@ def rotate(path: Path, *, lead_s: int = LEAD_S_DEFAULT, keep_s: int, now: float 
         moment = time.time() if now is None else now
         keys, _ = _read(path)
         waiting = keys.waiting(moment)
-        if waiting:
+        if waiting and lead_s + keep_s > 0:
             moment_of_signing = datetime.fromtimestamp(waiting.sign_from, UTC).isoformat()
             raise KeyFileError(f"A rotation is under way: rotate again after {moment_of_signing}, when its key signs.")
         keys = keys.rotated(os.urandom(32), lead_s=lead_s, keep_s=keep_s, now=moment)

@@ -169,15 +169,20 @@ class KeySet:
     def rotated(self, seed: bytes, *, lead_s: int, keep_s: int, now: float) -> Self:
         """Return the set with a new key that signs after *lead_s*, and without those that nobody needs any more.
 
+        With neither lead nor keep the new key takes the place of all others at once, of a waiting one too: whoever has
+        stolen the file has that as well.
+
         Args:
             seed: The new key's private key.
-            lead_s: At least `lead_s_min`, but to replace a key at any price.
-            keep_s: At least `keep_s_min`, likewise.
+            lead_s: At least `lead_s_min`.
+            keep_s: At least `keep_s_min`.
             now: Seconds since 1970.
 
         Raises:
             ValueError: A key is `waiting`.
         """
+        if lead_s == keep_s == 0:
+            return self.first(seed, now=now)
         if self.waiting(now):
             raise ValueError("a key waits to sign")
         new = SigningKey(seed=seed, published_at=int(now), sign_from=int(now) + lead_s)

@@ -78,6 +78,13 @@ def test_a_rotation_under_way_refuses_the_next_and_says_until_when(key_file: Pat
     assert len(rotate(key_file, lead_s=336, keep_s=332, now=START + 336)) == 3
 
 
+def test_stolen_keys_are_replaced_even_while_a_rotation_is_under_way(key_file: Path):
+    stolen = {row.kid for row in rotate(key_file, lead_s=336, keep_s=332, now=START)}
+    (row,) = rotate(key_file, lead_s=0, keep_s=0, now=START + 1)
+    assert row.state is KeyState.SIGNING
+    assert row.kid not in stolen
+
+
 def test_of_many_rotations_at_once_one_happens(key_file: Path):
     def try_to_rotate(_: int) -> bool:
         try:
