@@ -1,0 +1,1 @@
+"""Usernames, emails and phone numbers."""

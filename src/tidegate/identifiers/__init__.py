@@ -1,0 +1,1 @@
+"""Brings usernames, emails and phone numbers into the one form that is stored and looked up."""

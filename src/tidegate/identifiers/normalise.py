@@ -1,0 +1,110 @@
+"""Gives every login identifier one spelling, whether it is registered or looked up.
+
+The three kinds are disjoint sets of strings, so that no username can ever be somebody's email or phone number: every email
+holds an `@` and no username or phone number does; every phone number begins with `+` and no username does. The database
+checks the same of its columns.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import phonenumbers
+from email_validator import validate_email
+from phonenumbers import PhoneNumberFormat, ValidationResult
+from precis_i18n import get_profile
+
+from tidegate.domain.errors import FieldFault, InvalidRequest
+from tidegate.domain.users import IdentifierKind, LoginIdentifier
+
+IDENTIFIER_CODE_POINTS_MAX: Final = 255
+"""The width of the three columns. It is checked first, so that no library below sees anything long."""
+
+_USERNAMES: Final = get_profile("UsernameCaseMapped")
+
+_PHONE_NUMBER_AS_TYPED: Final = re.compile(r"[+\uFF0B]?[\d \u00A0()./\u2010-\u2015-]+")
+"""Digits of any script and what people put between them; phonenumbers would also take letters, `tel:` and extensions."""
+
+
+def normalise(kind: IdentifierKind, typed: str, *, phone_region: str | None = None) -> LoginIdentifier:
+    """Return *typed* as it is stored and looked up.
+
+    Normalising the result again changes nothing: what would change again is refused.
+
+    Args:
+        kind: What it is meant to be.
+        typed: As it came.
+        phone_region: Where a phone number without a country code belongs (ISO 3166-1, such as `DE`); None: such a number
+            is invalid.
+
+    Raises:
+        InvalidRequest: `too_long` (over `IDENTIFIER_CODE_POINTS_MAX`, before or after) or `invalid`.
+    """
+    _refuse_long(kind, typed)
+    spell = _SPELLINGS[kind]
+    try:
+        value = spell(typed, phone_region)
+        # A spelling that does not hold is none: RFC 8264 section 7 knows such strings, and `+49 00 32693` would lose its
+        # zeros one by one.
+        is_stable = value == typed or spell(value, phone_region) == value
+    except Exception:  # Whatever a parser raises on hostile input, it is the input that is wrong.
+        raise InvalidRequest(FieldFault(kind.value, "invalid")) from None
+    if not is_stable:
+        raise InvalidRequest(FieldFault(kind.value, "invalid"))
+    _refuse_long(kind, value)
+    return LoginIdentifier(kind, value)
+
+
+def _refuse_long(kind: IdentifierKind, text: str) -> None:
+    if len(text) > IDENTIFIER_CODE_POINTS_MAX:
+        raise InvalidRequest(FieldFault(kind.value, "too_long"))
+
+
+def _spell_username(typed: str, _phone_region: str | None) -> str:
+    """RFC 8265 section 3.3, UsernameCaseMapped: no spaces or controls, width and case mapped, NFC, Bidi rule."""
+    username: str = _USERNAMES.enforce(typed)
+    if "@" in username or username.startswith("+"):
+        raise ValueError("a username that could be an email or a phone number")
+    return username
+
+
+def _spell_email(typed: str, _phone_region: str | None) -> str:
+    """Syntax only, as in RFC 5321 and RFC 6531 without quoted local parts and addresses in brackets.
+
+    The reserved domains that the library knows, such as `localhost` and `.local`, are refused, for no mail comes there.
+
+    The domain becomes ASCII (IDNA 2008). The local part is lower-cased although RFC 5321 leaves its case to the host: no
+    host of note tells `Ada@` from `ada@`, and people do not know which they typed.
+    """
+    email = validate_email(
+        typed,
+        check_deliverability=False,
+        test_environment=True,  # of the reserved domains let `.test` pass (RFC 6761 section 6.2): rehearsals need some
+        globally_deliverable=False,
+        allow_smtputf8=True,
+        allow_empty_local=False,
+        allow_quoted_local=False,
+        allow_domain_literal=False,
+        allow_display_name=False,
+    )
+    local_part = unicodedata.normalize("NFC", unicodedata.normalize("NFC", email.local_part).lower())
+    return f"{local_part}@{email.ascii_domain}"
+
+
+def _spell_phone_number(typed: str, phone_region: str | None) -> str:
+    """E.164. The number must be possible, not assigned: numbering plans change faster than libraries."""
+    if not _PHONE_NUMBER_AS_TYPED.fullmatch(typed):
+        raise ValueError("not a phone number")
+    number = phonenumbers.parse(typed, phone_region)
+    # IS_POSSIBLE_LOCAL_ONLY lacks its area code: with a country code before it nobody can be called.
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        raise ValueError("not a possible phone number")
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+_SPELLINGS: Final[Mapping[IdentifierKind, Callable[[str, str | None], str]]] = {
+    IdentifierKind.USERNAME: _spell_username,
+    IdentifierKind.EMAIL: _spell_email,
+    IdentifierKind.PHONE_NUMBER: _spell_phone_number,
+}
