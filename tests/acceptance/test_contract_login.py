@@ -269,8 +269,7 @@ def test_a_json_body_at_login_is_answered_as_at_register(client: Client, person:
 
 
 def test_registering_at_login_can_be_turned_off(database: str, tmp_path) -> None:
-    with running_node(database, tmp_path, REGISTER_AT_LOGIN="false") as node:
-        client = node.client()
+    with running_node(database, tmp_path, REGISTER_AT_LOGIN="false") as node, node.client() as client:
         person = client.person()
         refused = client.send_json("/login", {"username": f"new-{person.username}", "password": PASSWORD})
         INVALID_REQUEST.check(refused, reason="body=not_a_form")
@@ -280,4 +279,3 @@ def test_registering_at_login_can_be_turned_off(database: str, tmp_path) -> None
         USER_NOT_FOUND.check(gone)
         assert client.send("POST", "/login", body=b"", headers={"Content-Type": JSON}).status == 400
         TOKENS.check(client.form("/login", {"username": person.username, "password": PASSWORD}))
-        client.close()

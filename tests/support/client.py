@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 FORM = "application/x-www-form-urlencoded"
@@ -55,6 +55,12 @@ class Client:
     host: str = "127.0.0.1"
     timeout_s: float = 30.0
     _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def send(
         self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str | bytes] | None = None
@@ -163,6 +169,11 @@ class Person(Somebody):
             user_id=claims["sub"],
             session_id=claims["sid"],
         )
+
+
+def basic(name: str, secret: str) -> str:
+    """The Authorization of a client with a secret (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
 
 
 def unverified_claims(access_token: str) -> dict[str, Any]:

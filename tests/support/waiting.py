@@ -30,10 +30,7 @@ def until_refused(node: Node, access_token: str) -> None:
     """Wait until every process of *node* refuses *access_token*."""
 
     def ask_anew() -> Reply:
-        client = node.client()
-        try:
+        with node.client() as client:
             return client.get("/me", token=access_token)
-        finally:
-            client.close()
 
     until(lambda: {ask_anew().status for _ in range(_CONNECTIONS)} == {401}, "the access token is still accepted")
