@@ -1,8 +1,10 @@
 """The storage on a real database, in the shape that the contracts ask for."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -81,3 +83,24 @@ async def opened_world(dsn: str) -> AsyncIterator[PostgresWorld]:
     """The world of *dsn*."""
     async with opened_pool(dsn) as pool, bystander(dsn) as outside:
         yield PostgresWorld(pool, outside)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what other processes do, of which nothing tells."""
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.002)
+
+
+async def until_waiting_or_done(world: PostgresWorld, *tasks: asyncio.Future[Any]) -> None:
+    """Until each of *tasks* has run into a lock, or through."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database() AND application_name = 'tidegate'"
+    )
+
+    async def is_so() -> bool:
+        waiting: int = await world.outside.fetchval(query)
+        return waiting >= sum(not task.done() for task in tasks)
+
+    await until(is_so)
