@@ -204,7 +204,8 @@ def _endpoints(
 
 
 async def _check_hash_pool(passwords: HashPool) -> None:
-    if not passwords.is_ready():
+    # Not whether it would take one more hash now: a balancer that drains full nodes drains all of them, one after the other.
+    if not passwords.is_alive():
         raise HashPoolSaturated
 
 
