@@ -168,10 +168,6 @@ class HashPool:
         """Whether every thread lives and jobs are taken; it may be saturated all the same."""
         return not self._is_closed and all(thread.is_alive() for thread in self._threads)
 
-    def is_ready(self) -> bool:
-        """Whether a hash would be accepted now."""
-        return self.is_alive() and self._is_admitting()
-
     async def aclose(self) -> None:
         """Take no more, refuse what waits, and return when the hashes under way are done."""
         self._is_closed = True

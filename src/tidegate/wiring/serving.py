@@ -204,7 +204,7 @@ def _endpoints(
 
 
 async def _check_hash_pool(passwords: HashPool) -> None:
-    # Not whether it would take one more hash now: a balancer that drains full nodes drains all of them, one after the other.
+    # Not whether it would take one more hash now: a balancer that drains full nodes drains all of them in a storm.
     if not passwords.is_alive():
         raise HashPoolSaturated
 

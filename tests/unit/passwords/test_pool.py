@@ -62,14 +62,14 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(gate: Gate) -> 
             callers = [asyncio.create_task(pool.matches("x", "any")) for _ in range(5)]
             await all_submitted(pool, 5)
             assert pool.is_alive()
-            assert not pool.is_ready()
+            assert not pool._is_admitting()
             with pytest.raises(HashPoolSaturated) as caught:
                 await pool.matches("x", "any")
             # Three wait and one place must come free: four hashes of two seconds on two threads.
             assert caught.value.retry_after_s == pytest.approx(4.0)
             gate.open()
             await asyncio.gather(*callers)
-            assert pool.is_ready()
+            assert pool._is_admitting()
             assert await pool.matches("x", "any")
 
     told(story())

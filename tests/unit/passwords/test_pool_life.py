@@ -112,7 +112,7 @@ def test_closing_ends_what_runs_and_refuses_what_waits_and_comes(gate: Gate) -> 
         await asyncio.sleep(0)
         assert not closed.done()
         assert not pool.is_alive()
-        assert not pool.is_ready()
+        assert not pool._is_admitting()
         for refused in (pool.matches("x", "any"), pool.hash("x"), pool.imitate()):
             with pytest.raises(HashPoolSaturated):
                 await refused
@@ -136,7 +136,7 @@ def test_a_dead_thread_shows() -> None:
             pool._queue.put(None)
             await until(lambda: not all(thread.is_alive() for thread in pool._threads))
             assert not pool.is_alive()
-            assert not pool.is_ready()
+            assert not pool._is_admitting()
 
     told(story())
 
