@@ -136,7 +136,6 @@ def test_a_dead_thread_shows() -> None:
             pool._queue.put(None)
             await until(lambda: not all(thread.is_alive() for thread in pool._threads))
             assert not pool.is_alive()
-            assert not pool._is_admitting()
 
     told(story())
 
