@@ -1,12 +1,14 @@
 """Runs `tidegate` as people do: as a process, with an environment, for its output and its exit code."""
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,29 +20,25 @@ READY_WITHIN_S = 60.0
 GONE_WITHIN_S = 30.0
 
 
-def clean_environment(**settings: str) -> dict[str, str]:
-    """Ours without any setting, and with *settings* (names without TIDEGATE_)."""
+def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
+    """Our environment without any setting of Tidegate, but with *settings* (names without TIDEGATE_)."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
     return environment | {f"TIDEGATE_{name}": value for name, value in settings.items()}
 
 
 def tidegate(
-    *words: str | Path,
-    cwd: Path | None = None,
-    text: str = "",
-    environment: Mapping[str, str] | None = None,
-    **settings: str,
+    *words: str | Path, settings: Mapping[str, str] | None = None, cwd: Path = Path("/"), text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end, in a folder without .env unless *cwd* names another."""
+    """Run one command to its end, with *settings* and no others, in a folder without .env unless *cwd* names another."""
     return subprocess.run(
         [sys.executable, "-m", "tidegate", *map(str, words)],
-        env=dict(environment) if environment is not None else clean_environment(**settings),
+        env=environment_with(settings or {}),
         input=text,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        cwd=cwd or "/",
+        cwd=cwd,
     )
 
 
@@ -54,17 +52,18 @@ class Up:
     process: subprocess.Popen[bytes]
     output: Path
 
-    def client(self) -> Client:
-        return Client(self.port)
-
-    def is_ready(self) -> bool:
-        client = Client(self.port, timeout_s=5)
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Client]:
+        client = Client(self.port)
         try:
-            return client.get("/health/ready").status == 200
-        except OSError:
-            return False
+            yield client
         finally:
             client.close()
+
+    def is_ready(self) -> bool:
+        with self.client() as client, contextlib.suppress(OSError, http.client.HTTPException):
+            return client.get("/health/ready").status == 200
+        return False
 
     def await_ready(self) -> None:
         """Wait until it serves; fails with what it said when it ends instead."""
@@ -91,13 +90,17 @@ def running_up(
     python: str = sys.executable,
     user: int | None = None,
     environment: Mapping[str, str] | None = None,
+    ports: Sequence[int] | None = None,
+    umask: int = -1,
     wait: bool = True,
 ) -> Iterator[Up]:
     """Start `tidegate up` with data in *folder* on free ports; at the end nothing of it is left."""
-    port, metrics_port = free_ports(2)
-    given = dict(clean_environment() if environment is None else environment) | {"TIDEGATE_METRICS_PORT": str(metrics_port)}
-    output = folder.with_name(folder.name + ".out")
-    with output.open("ab") as file:
+    port, metrics_port = ports or free_ports(2)
+    given = dict(environment_with({}) if environment is None else environment) | {
+        "TIDEGATE_METRICS_PORT": str(metrics_port)
+    }
+    descriptor, output = tempfile.mkstemp(prefix="tidegate-up-")
+    with open(descriptor, "ab") as file:
         process = subprocess.Popen(
             [python, "-P", "-m", "tidegate", "up", "--port", str(port), "--data-dir", str(folder)],
             env=given,
@@ -109,8 +112,9 @@ def running_up(
             group=user,
             extra_groups=None if user is None else [],
             process_group=0,
+            umask=umask,
         )
-    up = Up(folder, port, metrics_port, process, output)
+    up = Up(folder, port, metrics_port, process, Path(output))
     try:
         if wait:
             up.await_ready()
@@ -124,6 +128,7 @@ def running_up(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
+        up.output.unlink()
 
 
 def processes_of(folder: Path) -> list[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
-from tidegate.cli.exits import DONE, CommandFailed
+from tidegate.cli.exits import DONE, UNAVAILABLE, CommandFailed
 from tidegate.embedded.children import StopStep, stop
 
 _PAUSE_S_MIN: Final = 0.2
@@ -23,7 +23,7 @@ _STEADY_S: Final = 60.0
 """A child that lived so long has shown that it can; its next death counts as the first."""
 
 _FIRST_START_S: Final = 10.0
-"""A child that gives up so soon after the very first start will give up again: the command ends with its exit code."""
+"""A child that gives up so soon after its very first start will give up again: the command ends with its exit code."""
 
 
 def say(line: str) -> None:
@@ -84,12 +84,14 @@ class Child:
         start: Starts the process.
         stopping: How it is ended.
         on_death: Told the process number of each one that died.
+        last_words: What to say when it gave up for good, where it could not say so itself.
     """
 
     name: str
     start: Callable[[], subprocess.Popen[bytes]]
     stopping: Sequence[StopStep]
     on_death: Callable[[int], None] = field(default=lambda _pid: None)
+    last_words: Callable[[], Sequence[str]] = field(default=tuple)
     _process: subprocess.Popen[bytes] | None = None
     _first_started_at: float | None = None
     _started_at: float = 0.0
@@ -126,10 +128,10 @@ class Child:
     def _note_death(self, dead: subprocess.Popen[bytes], now: float) -> None:
         self._process = None
         self.on_death(dead.pid)
-        # A child that was killed has not given up, and so its code is negative.
         is_first = self._started_at == self._first_started_at and now - self._started_at < _FIRST_START_S
-        if is_first and dead.returncode > DONE:
-            raise CommandFailed(dead.returncode)
+        # One that was killed, whose code is negative, has not given up, and what is away now may be back in a moment.
+        if is_first and dead.returncode > DONE and dead.returncode != UNAVAILABLE:
+            raise CommandFailed(dead.returncode, *self.last_words())
         if now - self._started_at > _STEADY_S:
             self._pause_s = _PAUSE_S_MIN
         say(f"tidegate: {self.name} {_ending(dead.returncode)}; starting it again in {self._pause_s:g} s")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -133,17 +133,14 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         texts = dict(texts) | {"TIDEGATE_PRIMARY_DSN": server.dsn()}
         asyncio.run(Runner(server.dsn()).up())
         write_settings(folder.settings, texts)
-        worker = Child("the worker", _starter("worker", texts, folder), _STOPPING_PROGRAM)
+        worker = _program("worker", "the worker", texts, folder)
         running.callback(worker.stop)
-        api = Child("the API", _starter("api", texts, folder), _STOPPING_PROGRAM)
+        api = _program("api", "the API", texts, folder)
         running.callback(api.stop)
-        try:
-            if _await_ready(api, settings, signals):
-                _welcome(settings, folder)
-            while not signals.is_stopping:
-                tend_all((database, api, worker), signals)
-        except CommandFailed as failed:
-            raise CommandFailed(failed.code, *failed.sentences, _last_said(folder)) from None
+        if _await_ready(api, settings, signals):
+            _welcome(settings, folder)
+        while not signals.is_stopping:
+            tend_all((database, api, worker), signals)
         say("tidegate: stopping")
 
 
@@ -152,11 +149,12 @@ def _start_server(server: EmbeddedPostgres) -> "subprocess.Popen[bytes]":
     return server.process
 
 
-def _starter(command: str, texts: Mapping[str, str], folder: DataFolder) -> Callable[[], "subprocess.Popen[bytes]"]:
+def _program(command: str, name: str, texts: Mapping[str, str], folder: DataFolder) -> Child:
     others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    log_path = folder.log(command)
 
     def start() -> "subprocess.Popen[bytes]":
-        descriptor = os.open(folder.log(command), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         with open(descriptor, "ab", buffering=0) as log:
             return spawn(
                 [sys.executable, "-P", "-m", "tidegate", command],
@@ -165,7 +163,12 @@ def _starter(command: str, texts: Mapping[str, str], folder: DataFolder) -> Call
                 environment=others | dict(texts),
             )
 
-    return start
+    def last_words() -> tuple[str, ...]:
+        said = [line for line in log_path.read_text(errors="replace").splitlines() if line.startswith("tidegate: ")]
+        last = said[-1].removeprefix("tidegate: ") if said else "it said nothing"
+        return (f"{name} did not start: {last} (its log is {log_path})",)
+
+    return Child(name, start, _STOPPING_PROGRAM, last_words=last_words)
 
 
 def _await_ready(api: Child, settings: Settings, signals: Signals) -> bool:
@@ -202,26 +205,14 @@ def _reachable(host: str) -> str:
 def _welcome(settings: Settings, folder: DataFolder) -> None:
     host = _reachable(settings.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    say(
-        f"""\
+    log_in = f"curl {url}/login -d username=alice -d password={_EXAMPLE_PASSWORD}"
+    say(f"""\
 Tidegate is ready at {url}
   docs {url}/docs
   data {folder.path}
   logs {folder.log("api")} {folder.log("worker")} {folder.postgres / "postgres.log"}
 Try it:
   curl {url}/register -H 'Content-Type: application/json' -d '{{"username":"alice","password":"{_EXAMPLE_PASSWORD}"}}'
-  curl {url}/login -d username=alice -d password={_EXAMPLE_PASSWORD}
-  curl {url}/me -H "Authorization: Bearer $(curl -s {url}/login -d username=alice -d password={_EXAMPLE_PASSWORD} |
-    sed '{_TAKE_TOKEN}')"
-Ctrl-C stops it."""
-    )
-
-
-def _last_said(folder: DataFolder) -> str:
-    log = folder.log("api")
-    try:
-        said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("tidegate: ")]
-    except OSError:
-        said = []
-    last = f": {said[-1].removeprefix('tidegate: ')}" if said else ""
-    return f"the API did not start{last}; its log is {log}"
+  {log_in}
+  curl {url}/me -H "Authorization: Bearer $({log_in} -s | sed '{_TAKE_TOKEN}')"
+Ctrl-C stops it.""")

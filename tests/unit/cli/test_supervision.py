@@ -110,11 +110,18 @@ def test_a_child_that_gives_up_at_its_first_start_ends_the_command_with_its_code
     assert failed.value.code == 78
 
 
+def test_a_child_that_lacks_something_for_a_moment_is_started_again(clock: Hand, program: Program) -> None:
+    """The database died while the worker was starting."""
+    program.child.tend()
+    program.end(69)
+    assert program.child.tend() == pytest.approx(0.2)
+
+
 def test_a_child_that_gives_up_later_is_started_again(clock: Hand, program: Program) -> None:
-    """The database went away, say, and will come back."""
+    """It could start, and so it can again when what changed since is put right."""
     program.child.tend()
     clock.now += 11
-    program.end(69)
+    program.end(78)
     assert program.child.tend() == pytest.approx(0.2)
 
 
@@ -124,7 +131,7 @@ def test_a_second_child_that_gives_up_at_once_is_started_again(clock: Hand, prog
     program.child.tend()
     clock.now += 1
     program.child.tend()
-    program.end(69)
+    program.end(78)
     assert program.child.tend() is not None
 
 
