@@ -24,6 +24,7 @@ FORBIDDEN: Final = {
 
 NEEDS_WHAT_A_MACHINE_MAY_LACK: Final = {
     ("tests/acceptance/test_start_and_stop.py", "pytest.sk" + "ip"),  # curl, and a Python that nobody may run
+    ("tests/tidy/test_readme.py", "pytest.sk" + "ip"),  # curl
 }
 
 
