@@ -10,6 +10,7 @@ import pytest
 from tests.support.client import Client, Person, Somebody
 from tests.support.databases import drop_database, make_migrated_database
 from tests.support.nodes import Node, running_node, running_worker
+from tests.support.untouched import Watch
 from tidegate.embedded.postgres import EmbeddedPostgres
 
 INTROSPECTION = ("resource-server", "a-secret-of-a-resource-server-0123456789")
@@ -51,3 +52,17 @@ def somebody(client: Client) -> Somebody:
 def person(client: Client) -> Person:
     """A new user with all three login identifiers who has just logged in."""
     return client.person()
+
+
+@pytest.fixture(scope="session")
+def watch(shared_node: Node) -> Iterator[Watch]:
+    """Who sees whether the shared node hashes or stores."""
+    with Watch(shared_node) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module")
+def bystander(shared_node: Node) -> Iterator[Person]:
+    """A user who has logged in, whom the tests of a module share because none of them may change anything."""
+    with shared_node.client() as client:
+        yield client.person()
