@@ -47,7 +47,7 @@ class ChangeMeEndpoint:
         members = read_json(request)
         faults = FaultCollector()
         for kind in IdentifierKind:
-            if members.get(kind):
+            if members.get(kind) not in (None, ""):
                 faults.add(kind, "not_changeable")
         full_name = faults.collect(text_member, members, "full_name")
         birthdate = faults.collect(text_member, members, "birthdate")
