@@ -50,7 +50,8 @@ has_flags() {
 # pip, telling what it fetches; everything it says goes to the log.
 pip() {
     rm -f "$venv/pip-failed"
-    { "$venv/bin/python" -m pip "$@" 2>&1 || : >"$venv/pip-failed"; } | tee -a "$log" | sed -n 's/^Collecting \([A-Za-z0-9_.-]*\).*/    \1/p' >&2
+    { "$venv/bin/python" -m pip "$@" 2>&1 || : >"$venv/pip-failed"; } | tee -a "$log" |
+        sed -n 's/^Collecting \([A-Za-z0-9_.-]*\).*/    \1/p; s/^Installing collected packages.*/    unpacking/p' >&2
     [ ! -e "$venv/pip-failed" ]
 }
 
@@ -62,7 +63,7 @@ build_argon2() {
     build="$(grep '^argon2-cffi-bindings==' "$root/constraints.txt") $level"
     [ "$(cat "$venv/argon2-build" 2>/dev/null)" != "$build" ] || return 0
     if ! command -v cc >/dev/null; then
-        say "there is no C compiler, so passwords hash at half the speed or less; for more: apt-get install gcc python3-dev, rm -r .venv"
+        say "there is no C compiler, so passwords hash at half the speed or less; for more, install gcc and python3-dev, remove .venv"
         return 0
     fi
     say "building argon2 for this CPU ($level)"
@@ -93,7 +94,7 @@ install() {
         find_python
         say "making $venv with $("$python" -V)"
         rm -rf "$venv"
-        "$python" -m venv "$venv" || refuse 73 "$venv cannot be made; clone into a folder that you may write"
+        { mkdir "$venv" && : >"$venv/installing" && "$python" -m venv "$venv"; } || refuse 73 "$venv cannot be made; clone into a folder that you may write"
     fi
     rm -f "$venv/complete"
     : >"$venv/installing"

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,9 @@ EXAMPLES = """\
 BACKLOG: Final = 4_096
 """Connections that the kernel holds while all processes are busy, or while one that died is started again."""
 
+_METRICS_PREFIX: Final = "tidegate-metrics-"
+"""Of a folder that holds the counts of one `tidegate api`; its process number follows."""
+
 _STOPPING: Final = (StopStep(signal.SIGTERM, 13.0),)
 """A process lets requests under way end within 10 s; beyond that it is stuck."""
 
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = read_given(arguments, falls_back=False)
     settings = build_settings(given.texts)
     signals = Signals()
-    with signals.caught(), closing(listen(settings.host, settings.port, "TIDEGATE_PORT")) as listener:
+    with signals.caught(), contextlib.closing(listen(settings.host, settings.port, "TIDEGATE_PORT")) as listener:
         asyncio.run(Runner(settings.primary_dsn).check())
         with _metrics_folder(settings) as folder:
             environment = _environment(given.texts, folder)
@@ -81,10 +84,11 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
         ) from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _metrics_folder(settings: Settings) -> Iterator[Path]:
     """Serve what the processes count into the folder, as one."""
-    folder = Path(tempfile.mkdtemp(prefix="tidegate-metrics-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_METRICS_PREFIX}{os.getpid()}-"))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))
     listen(
@@ -98,6 +102,15 @@ def _metrics_folder(settings: Settings) -> Iterator[Path]:
         server.server_close()
         thread.join()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove the folders of those of us who were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_METRICS_PREFIX}*"):
+        pid = folder.name.removeprefix(_METRICS_PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid == os.geteuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder)
 
 
 def _environment(texts: Mapping[str, str], metrics_folder: Path) -> dict[str, str]:
