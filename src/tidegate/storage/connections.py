@@ -12,7 +12,7 @@ from tidegate.storage.failures import StatementFailed, failure, is_harmless, is_
 from tidegate.storage.statements import statements
 
 APPLICATION_NAME: Final = "tidegate"
-"""How our sessions are called in pg_stat_activity."""
+"""How the connections of pools are called in pg_stat_activity."""
 
 CLIENT_PATIENCE_S: Final = 0.5
 """How much longer than the server we wait for a statement: a server that lives ends it first, and the connection stays."""
@@ -24,7 +24,9 @@ Prepared: TypeAlias = "PreparedStatement[Row]"
 T = TypeVar("T")
 
 
-async def connect(dsn: str, *, connect_timeout_s: float, statement_timeout_s: float) -> Driver:
+async def connect(
+    dsn: str, *, connect_timeout_s: float, statement_timeout_s: float, application_name: str = APPLICATION_NAME
+) -> Driver:
     """Open a connection to the primary.
 
     Args:
@@ -32,6 +34,7 @@ async def connect(dsn: str, *, connect_timeout_s: float, statement_timeout_s: fl
         connect_timeout_s: For the whole of it: socket, TLS, authentication.
         statement_timeout_s: When the server ends a statement, the wait for locks included, and also a transaction in which
             nothing happens: if this process is stopped in one, its locks hold nobody up for longer.
+        application_name: What an operator sees in pg_stat_activity.
 
     Raises:
         DatabaseUnavailable: It cannot be had now.
@@ -44,7 +47,7 @@ async def connect(dsn: str, *, connect_timeout_s: float, statement_timeout_s: fl
             command_timeout=statement_timeout_s + CLIENT_PATIENCE_S,
             target_session_attrs=SessionAttribute.primary,
             server_settings={
-                "application_name": APPLICATION_NAME,
+                "application_name": application_name,
                 "statement_timeout": timeout_ms,
                 "idle_in_transaction_session_timeout": timeout_ms,
                 "timezone": "UTC",

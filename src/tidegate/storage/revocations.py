@@ -20,6 +20,8 @@ from tidegate.storage.statements import statements
 CHANNEL: Final = "tidegate_revoked"
 """What sql/sessions.sql notifies; the payload is the session's id."""
 
+APPLICATION_NAME: Final = "tidegate revocations"
+
 FORGET_MARGIN_S: Final = 60.0
 """How much longer than an access token may live its session is remembered.
 
@@ -146,7 +148,10 @@ class RevocationFeed:
             DatabaseUnavailable: It is not, or there is none.
         """
         connection = await connect(
-            self._dsn, connect_timeout_s=self._connect_timeout_s, statement_timeout_s=_LOAD_TIMEOUT_S
+            self._dsn,
+            connect_timeout_s=self._connect_timeout_s,
+            statement_timeout_s=_LOAD_TIMEOUT_S,
+            application_name=APPLICATION_NAME,
         )
         try:
             await connection.add_listener(CHANNEL, self._hear)
