@@ -1,0 +1,272 @@
+"""Logins and refreshes race with what ends sessions: once the end is acknowledged nothing they opened survives (P3, P5).
+
+What was answered and how is chance; what must hold is asked afterwards.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+
+from tests.support.client import PASSWORD, Client, Reply, fresh_name, unverified_claims
+from tests.support.lines import Line, ask_all, open_lines
+from tests.support.nodes import Node
+from tests.support.revoking import refused_in_time
+from tests.support.seeds import seeded
+from tests.support.tables import rows, value
+from tests.support.waiting import until
+from tidegate.storage.pools import PrimaryPool
+from tidegate.storage.user_administration import UserAdministration
+
+PER_PROCESS = 8
+ROUNDS = 12
+HELD = 7_010_203
+"""The advisory lock that `holding` takes; any number."""
+
+Waiting = Callable[[], int]
+
+
+@pytest.fixture(scope="module")
+def lines(shared_node: Node) -> Iterator[list[Line]]:
+    with open_lines(shared_node, per_process=PER_PROCESS) as lines:
+        yield lines
+
+
+def ask_to_log_in(line: Line, username: str, password: str) -> None:
+    line.ask("POST", "/login", {"username": username, "password": password})
+
+
+@dataclass
+class Dead:
+    """The pairs that nobody may use any more.
+
+    Attributes:
+        pairs: Each as a login or a refresh answered it.
+        lines: On which that is asked.
+    """
+
+    lines: list[Line]
+    pairs: list[dict[str, str]] = field(default_factory=list)
+
+    def note(self, reply: Reply) -> None:
+        """Keep the pair of *reply*, if it has one."""
+        if reply.status == 200:
+            self.pairs.append(reply.json)
+
+    def must_be_dead(self) -> None:
+        for pair in self.pairs:
+            for line in self.lines[:2]:  # one of each process
+                assert line.form("/refresh", {"refresh_token": pair["refresh_token"]}).status == 401
+        refused_in_time(self.lines[:2], *(pair["access_token"] for pair in self.pairs))
+
+
+def test_logins_that_race_with_a_change_of_password_leave_no_session_of_the_old_one(
+    shared_node: Node, client: Client, lines: list[Line]
+) -> None:
+    """Promise P3. Each login began before the change was acknowledged, at a moment that differs from round to round."""
+    chance = seeded("a change of password")
+    username = client.register()
+    password, raced, changer = PASSWORD, 0, lines[-1]
+    for number in range(ROUNDS):
+        pair = client.log_in(username, password)
+        dead = Dead(lines, [pair])
+        early, late = lines[: chance.randint(1, 4)], lines[4:8]
+        new_password = f"{PASSWORD} {number}"
+        for line in early:
+            ask_to_log_in(line, username, password)
+        time.sleep(chance.uniform(0, 0.03))  # chance, not patience: where the change falls between them
+        fields = {"current_password": password, "new_password": new_password}
+        changer.ask("POST", "/me/password", fields, token=pair["access_token"])
+        for line in late:
+            time.sleep(chance.uniform(0, 0.02))
+            ask_to_log_in(line, username, password)
+        changed = changer.answer()
+        assert changed.status == 200, changed.body
+
+        assert client.form("/login", {"username": username, "password": password}).status == 403
+        for line in (*early, *late):
+            reply = line.answer()
+            assert reply.status in {200, 403}, reply.body
+            raced += reply.status == 200
+            dead.note(reply)
+        dead.must_be_dead()
+        assert client.get("/me", token=changed.json["access_token"]).status == 200
+        assert live_sessions(shared_node, changed.json["access_token"]) == 1
+        password = new_password
+    assert 0 < raced < ROUNDS * 8, "neither side ever won: this was no race"
+
+
+@pytest.fixture
+def held_sessions(shared_node: Node) -> Iterator[Callable[[], AbstractContextManager[Waiting]]]:
+    """Gives a block within which no new session gets beyond its INSERT, so that nothing that opens one can commit."""
+    rows(
+        shared_node.dsn,
+        f"CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({HELD}); RETURN NEW; END $$",
+    )
+    rows(shared_node.dsn, "CREATE TRIGGER hold AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION hold()")
+    yield lambda: holding(shared_node.dsn)
+    rows(shared_node.dsn, "DROP FUNCTION hold CASCADE")
+
+
+@contextmanager
+def holding(dsn: str) -> Iterator[Waiting]:
+    """Hold what the trigger waits for; tells how many transactions wait, for it or for each other."""
+    with asyncio.Runner() as runner:
+        holder = runner.run(asyncpg.connect(dsn))
+        runner.run(holder.execute(f"SELECT pg_advisory_lock({HELD})"))
+        try:
+            yield lambda: int(runner.run(holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+        finally:
+            runner.run(holder.close())
+
+
+def test_a_login_that_is_about_to_commit_is_seen_by_a_change_of_password(
+    client: Client, lines: list[Line], held_sessions: Callable[[], AbstractContextManager[Waiting]]
+) -> None:
+    """The race of P3 at its narrowest: the change finds the password it relies on and no session, but one is coming."""
+    username = client.register()
+    pair = client.log_in(username)
+    with held_sessions() as waiting:
+        ask_to_log_in(lines[0], username, PASSWORD)
+        until(lambda: waiting() == 1, "the login does not reach its INSERT")
+        fields = {"current_password": PASSWORD, "new_password": f"{PASSWORD} new"}
+        lines[1].ask("POST", "/me/password", fields, token=pair["access_token"])
+        until(lambda: waiting() == 2, "the change does not reach the user or its own INSERT")
+    logged_in, changed = lines[0].answer(), lines[1].answer()
+    assert (logged_in.status, changed.status) == (200, 200)
+    Dead(lines, [pair, logged_in.json]).must_be_dead()
+    assert client.get("/me", token=changed.json["access_token"]).status == 200
+
+
+def live_sessions(node: Node, access_token: str) -> int:
+    """How many sessions the user of *access_token* has."""
+    statement = "SELECT count(*) FROM sessions WHERE user_id = $1::text::uuid AND revoked_at IS NULL"
+    return int(value(node.dsn, statement, unverified_claims(access_token)["sub"]))
+
+
+def test_of_racing_changes_of_one_password_one_wins_and_its_password_stands(
+    shared_node: Node, client: Client, lines: list[Line]
+) -> None:
+    username = client.register()
+    pair = client.log_in(username)
+    for number, line in enumerate(lines):
+        fields = {"current_password": PASSWORD, "new_password": f"{PASSWORD} {number}"}
+        line.ask("POST", "/me/password", fields, token=pair["access_token"])
+    replies = [line.answer() for line in lines]
+    # 401: the change that won had revoked this session already; 403: it had replaced the current password.
+    assert {reply.status for reply in replies} <= {200, 401, 403}
+    (winner,) = [number for number, reply in enumerate(replies) if reply.status == 200]
+    client.log_in(username, f"{PASSWORD} {winner}")
+    for number in (winner - 1, winner + 1):
+        assert client.form("/login", {"username": username, "password": f"{PASSWORD} {number}"}).status == 403
+
+
+@pytest.mark.parametrize("ending", ["disable", "delete"])
+def test_logins_that_race_with_the_end_of_their_user_leave_no_session(
+    ending: str, shared_node: Node, client: Client, lines: list[Line]
+) -> None:
+    chance = seeded(f"to {ending}")
+    raced = 0
+    for _ in range(ROUNDS // 2):
+        username = client.register()
+        pair = client.log_in(username)
+        dead = Dead(lines, [pair])
+        for line in lines[:12]:
+            ask_to_log_in(line, username, PASSWORD)
+        time.sleep(chance.uniform(0, 0.1))
+        end_user(shared_node, username, ending)
+        refused = client.form("/login", {"username": username, "password": PASSWORD})
+        assert refused.status == (404 if ending == "delete" else 403)
+        for line in lines[:12]:
+            reply = line.answer()
+            assert reply.status in {200, 403, 404}, reply.body
+            raced += reply.status == 200
+            dead.note(reply)
+        dead.must_be_dead()
+    assert 0 < raced < ROUNDS // 2 * 12, "neither side ever won: this was no race"
+
+
+def end_user(node: Node, username: str, ending: str) -> None:
+    """What `tidegate users disable` and `delete` do, without the half second that a program takes to start."""
+
+    async def end() -> None:
+        pool = PrimaryPool(dsn=node.dsn, size=1, acquire_timeout_s=5.0, statement_timeout_s=5.0, connect_timeout_s=5.0)
+        await pool.open()
+        try:
+            administration = UserAdministration(pool)
+            act = administration.disable if ending == "disable" else administration.delete
+            assert await act(user_id)
+        finally:
+            await pool.aclose()
+
+    user_id = value(node.dsn, "SELECT userid FROM users WHERE username = $1", username)
+    asyncio.run(end())
+
+
+def test_refreshes_that_race_with_a_logout_hand_out_nothing_that_lives(client: Client, lines: list[Line]) -> None:
+    """Promise P5, and the access tokens of those that were answered die too."""
+    chance = seeded("a logout")
+    username = client.register()
+    raced = 0
+    for _ in range(ROUNDS):
+        pair = client.log_in(username)
+        dead = Dead(lines, [pair])
+        early = chance.randint(0, len(lines) - 2)
+        for line in lines[:early]:
+            line.ask("POST", "/refresh", {"refresh_token": pair["refresh_token"]})
+        lines[-1].ask("POST", "/logout", {}, token=pair["access_token"])
+        for line in lines[early:-1]:
+            line.ask("POST", "/refresh", {"refresh_token": pair["refresh_token"]})
+        assert lines[-1].answer().status == 200
+        for line in lines[:-1]:
+            reply = line.answer()
+            assert reply.status in {200, 401}, reply.body
+            raced += reply.status == 200
+            dead.note(reply)
+        dead.must_be_dead()
+    assert 0 < raced < ROUNDS * (len(lines) - 1), "neither side ever won: this was no race"
+
+
+def test_racing_logouts_all_succeed(client: Client, lines: list[Line]) -> None:
+    """Rows are locked in one order, so none deadlocks; who comes late finds nothing left to do, or no live token."""
+    username = client.register()
+    pairs = [client.log_in(username) for _ in range(6)]
+    for line, pair in zip(lines, [*pairs, *pairs], strict=False):
+        line.ask("POST", "/logout", {"scope": "all"}, token=pair["access_token"])
+    assert {line.answer().status for line, _ in zip(lines, [*pairs, *pairs], strict=False)} <= {200, 401}
+    dead = Dead(lines, pairs)
+    dead.must_be_dead()
+
+
+def test_two_hundred_who_register_one_name_at_once_leave_one_row(shared_node: Node, lines: list[Line]) -> None:
+    """The unique index decides; whoever is told success can log in at once (promises P1 and P2)."""
+    username, answered = fresh_name(), []
+    for turn in range(200 // len(lines) + 1):
+        for number, line in enumerate(lines):
+            line.connection.request(
+                "POST",
+                "/register",
+                body=f'{{"username":"{username}","password":"{PASSWORD} {turn} {number}"}}',
+                headers={"Content-Type": "application/json"},
+            )
+        answered += [(f"{PASSWORD} {turn} {number}", line.answer()) for number, line in enumerate(lines)]
+    assert {reply.status for _, reply in answered} == {200, 400}
+    ((password, _),) = [each for each in answered if each[1].status == 200]
+    assert {reply.reason for _, reply in answered if reply.status == 400} == {"username=taken"}
+    assert len(rows(shared_node.dsn, "SELECT 1 FROM users WHERE username = $1", username)) == 1
+    assert lines[0].form("/login", {"username": username, "password": password}).status == 200
+
+
+def test_logins_at_once_are_sessions_of_their_own(client: Client, lines: list[Line]) -> None:
+    username = client.register()
+    replies = ask_all(lines, "POST", "/login", {"username": username, "password": PASSWORD})
+    assert {reply.status for reply in replies} == {200}
+    listed = client.get("/me/sessions", token=replies[0].json["access_token"]).json["sessions"]
+    opened = {unverified_claims(reply.json["access_token"])["sid"] for reply in replies}
+    assert {session["id"] for session in listed} == opened
+    assert len(opened) == len(lines)

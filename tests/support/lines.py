@@ -1,0 +1,107 @@
+"""Connections that are known to reach a certain API process of a node, so that a test can speak to each of them."""
+
+import contextlib
+import http.client
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from tests.support.client import FORM, Reply
+from tests.support.nodes import Node
+
+
+@dataclass
+class Line:
+    """One keep-alive connection; unlike a `Client` it never opens itself anew, for it might reach another process.
+
+    Attributes:
+        pid: The API process at its other end.
+    """
+
+    pid: int
+    connection: http.client.HTTPConnection
+
+    def ask(self, method: str, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
+        """Send a request, and do not wait for its answer."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        body = None
+        if fields is not None:
+            headers["Content-Type"] = FORM
+            body = urlencode(fields).encode()
+        self.connection.request(method, path, body=body, headers=headers)
+
+    def answer(self) -> Reply:
+        """The answer to what was asked."""
+        answer = self.connection.getresponse()
+        content = answer.read()
+        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
+
+    def get(self, path: str, *, token: str | None = None) -> Reply:
+        self.ask("GET", path, token=token)
+        return self.answer()
+
+    def form(self, path: str, fields: Mapping[str, str], *, token: str | None = None) -> Reply:
+        self.ask("POST", path, fields, token=token)
+        return self.answer()
+
+    def hang_up(self) -> None:
+        """Close without waiting for an answer."""
+        self.connection.close()
+
+
+def api_processes(node: Node) -> list[int]:
+    """The process ids of *node*'s API processes."""
+    listed = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
+
+
+@contextlib.contextmanager
+def open_lines(node: Node, *, per_process: int = 1) -> Iterator[list[Line]]:
+    """Connections to each API process of *node*, one process after the other in turns.
+
+    While the lines of one process are opened the others stand still: they share the listening socket, and a connection goes
+    to whoever is awake.
+    """
+    pids = api_processes(node)
+    by_process: list[list[Line]] = []
+    with contextlib.ExitStack() as closing:
+        for pid in pids:
+            with standing_still([other for other in pids if other != pid]):
+                by_process.append([_open_line(node, pid, closing) for _ in range(per_process)])
+        yield [line for turn in zip(*by_process, strict=True) for line in turn]
+
+
+def ask_all(
+    lines: Sequence[Line], method: str, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None
+) -> list[Reply]:
+    """Send the same request on all *lines* before any answer is read."""
+    for line in lines:
+        line.ask(method, path, fields, token=token)
+    return [line.answer() for line in lines]
+
+
+@contextlib.contextmanager
+def standing_still(pids: Sequence[int]) -> Iterator[None]:
+    """Stop the processes *pids*, as a machine does that swaps or is short of cores, and let them go on at the end."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def process_of(reply: Reply) -> str:
+    """Which process answered: the request ids that a process makes begin alike."""
+    return reply.headers["x-request-id"][:12]
+
+
+def _open_line(node: Node, pid: int, closing: contextlib.ExitStack) -> Line:
+    line = Line(pid, http.client.HTTPConnection("127.0.0.1", node.port, timeout=60))
+    closing.callback(line.hang_up)
+    assert line.get("/health/live").status == 200
+    return line
