@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from tests.support.client import PASSWORD, Client, Reply, fresh_name, unverified_claims
+from tests.support.client import PASSWORD, Client, Reply, unverified_claims
 from tests.support.lines import Line, ask_all, open_lines
 from tests.support.nodes import Node
 from tests.support.revoking import refused_in_time
@@ -241,25 +241,6 @@ def test_racing_logouts_all_succeed(client: Client, lines: list[Line]) -> None:
     assert {line.answer().status for line, _ in zip(lines, [*pairs, *pairs], strict=False)} <= {200, 401}
     dead = Dead(lines, pairs)
     dead.must_be_dead()
-
-
-def test_two_hundred_who_register_one_name_at_once_leave_one_row(shared_node: Node, lines: list[Line]) -> None:
-    """The unique index decides; whoever is told success can log in at once (promises P1 and P2)."""
-    username, answered = fresh_name(), []
-    for turn in range(200 // len(lines) + 1):
-        for number, line in enumerate(lines):
-            line.connection.request(
-                "POST",
-                "/register",
-                body=f'{{"username":"{username}","password":"{PASSWORD} {turn} {number}"}}',
-                headers={"Content-Type": "application/json"},
-            )
-        answered += [(f"{PASSWORD} {turn} {number}", line.answer()) for number, line in enumerate(lines)]
-    assert {reply.status for _, reply in answered} == {200, 400}
-    ((password, _),) = [each for each in answered if each[1].status == 200]
-    assert {reply.reason for _, reply in answered if reply.status == 400} == {"username=taken"}
-    assert len(rows(shared_node.dsn, "SELECT 1 FROM users WHERE username = $1", username)) == 1
-    assert lines[0].form("/login", {"username": username, "password": password}).status == 200
 
 
 def test_logins_at_once_are_sessions_of_their_own(client: Client, lines: list[Line]) -> None:
