@@ -165,10 +165,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"{threads} hash threads of TIDEGATE_HASH_PROFILE {settings.hash_profile} need {hashing_bytes >> 20} MiB, more "
             f"than half of the {usable_memory_bytes() >> 20} MiB here; lower TIDEGATE_HASH_THREADS or take another profile"
         )
-    connections = settings.database_connections * settings.api_processes
+    connections = (settings.database_connections + 1) * settings.api_processes
     if connections > settings.database_connections_budget:
         yield (
-            f"TIDEGATE_DATABASE_CONNECTIONS times TIDEGATE_API_PROCESSES is {connections}, over "
+            "TIDEGATE_DATABASE_CONNECTIONS, and one more to hear of revocations, times TIDEGATE_API_PROCESSES is "
+            f"{connections}, over "
             f"TIDEGATE_DATABASE_CONNECTIONS_BUDGET {settings.database_connections_budget}; lower one, or raise the budget"
         )
     for less, more in _IN_ORDER:

@@ -108,7 +108,7 @@ class TestWhatIsExpectedToGoWrong:
     def test_keys_that_are_missing(self, folder: Path, database: str) -> None:
         given = settings(folder, database)
         (folder / "keys.json").unlink()
-        assert_ends(tidegate("keys", "list", settings=given), 78, "`tidegate keys rotate` makes a file where there is none")
+        assert_ends(tidegate("keys", "list", settings=given), 78, "`tidegate keys rotate` makes it")
 
     def test_a_data_folder_of_another_user(self, folder: Path) -> None:
         foreign = Path("/")

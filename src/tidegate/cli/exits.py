@@ -20,7 +20,7 @@ from tidegate.migrations.errors import (
     UnknownMigration,
 )
 from tidegate.settings_sources import UnreadableSettingsError
-from tidegate.tokens.keys import KeyFileError
+from tidegate.tokens.keys import KeyFileError, NoKeyFile, RotationUnderWay
 
 DONE: Final = os.EX_OK
 WRONG_WORDS: Final = os.EX_USAGE
@@ -74,8 +74,12 @@ def failure(error: Exception) -> CommandFailed:
             )
         case MigrationError():
             return _migration_failure(error)
+        case RotationUnderWay():
+            return CommandFailed(IN_USE, str(error))
+        case NoKeyFile():
+            return CommandFailed(WRONG_SETTINGS, f"{error} `tidegate keys rotate` makes it")
         case KeyFileError():
-            return CommandFailed(WRONG_SETTINGS, f"{error} `tidegate keys rotate` makes a file where there is none")
+            return CommandFailed(WRONG_SETTINGS, str(error))
         case _:
             return CommandFailed(UNAVAILABLE, str(error))
 

@@ -38,6 +38,14 @@ class KeyFileError(TidegateError):
     """The file of signing keys cannot be used or changed: one sentence for the operator, without key material."""
 
 
+class NoKeyFile(KeyFileError):  # noqa: N818 - STYLE.md names what happened, not that it is an error
+    """There is none yet."""
+
+
+class RotationUnderWay(KeyFileError):  # noqa: N818 - STYLE.md names what happened, not that it is an error
+    """A published key still waits to sign, and a second one may not come before it does."""
+
+
 _NumericDate = Annotated[int, msgspec.Meta(ge=0, lt=2**37)]
 """Seconds since 1970 (RFC 7519 section 2), before the year 6325: beyond it Python's dates end."""
 
@@ -129,7 +137,7 @@ def rotate(path: Path, *, lead_s: int = LEAD_S_DEFAULT, keep_s: int, now: float 
         waiting = keys.waiting(moment)
         if waiting and lead_s + keep_s > 0:
             moment_of_signing = datetime.fromtimestamp(waiting.sign_from, UTC).isoformat()
-            raise KeyFileError(f"A rotation is under way: rotate again after {moment_of_signing}, when its key signs.")
+            raise RotationUnderWay(f"A rotation is under way: rotate again after {moment_of_signing}, when its key signs.")
         keys = keys.rotated(os.urandom(32), lead_s=lead_s, keep_s=keep_s, now=moment)
         _write(path, keys)
         return keys.listed(moment)
@@ -221,7 +229,7 @@ def _read(path: Path) -> tuple[KeySet, tuple[int, int, int, int]]:
                 raise KeyFileError(f"The key file {path} is open to others than its owner: chmod 600 it.")
             octets = file.read(FILE_SIZE_MAX + 1)
     except FileNotFoundError:
-        raise KeyFileError(f"There is no key file at {path}.") from None
+        raise NoKeyFile(f"There is no key file at {path}.") from None
     except OSError as error:
         raise KeyFileError(f"The key file {path} cannot be read: {error.strerror}.") from error
     return _parse(path, octets), _identity(found)
