@@ -206,7 +206,7 @@ class TestKeys:
         second = tidegate("keys", "rotate", settings=given)
         assert [line.split()[1] for line in second.stdout.splitlines()] == ["waiting", "signing"]
         assert tidegate("keys", "list", settings=given).stdout == second.stdout
-        assert_ends(tidegate("keys", "rotate", settings=given), 78, "A rotation is under way")
+        assert_ends(tidegate("keys", "rotate", settings=given), 75, "A rotation is under way")
 
     def test_a_stolen_key_goes_at_once(self, folder: Path) -> None:
         given = settings(folder, "postgresql:///")
