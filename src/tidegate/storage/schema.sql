@@ -30,10 +30,10 @@ CREATE TABLE coupons (
     created_at      timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc')
 );
 
--- One login on one device (DESIGN 5.4). A session is live while it has a user, is not revoked, and idle_expires_at is ahead;
--- idle_expires_at never passes absolute_expires_at, so it alone decides.
--- A refresh changes generation, last_used_at, rotated_at and idle_expires_at. None of them may stand in an index: so a refresh
--- touches no index and its old row version goes without vacuum (HOT, fillfactor). That is why clean-up goes by
+-- One login on one device (DESIGN 5.4). A session is live while it has a user, is not revoked, and idle_expires_at is
+-- ahead; idle_expires_at never passes absolute_expires_at, so it alone decides.
+-- A refresh changes generation, last_used_at, rotated_at and idle_expires_at. None of them may stand in an index: so a
+-- refresh touches no index, and its old row version goes without vacuum (HOT, fillfactor). That is why clean-up goes by
 -- cleanup_due_at: the moment of death as it was known when clean-up last looked (or the row was revoked), which a refresh
 -- leaves alone; clean-up moves it when it finds the session refreshed since.
 CREATE TABLE sessions (

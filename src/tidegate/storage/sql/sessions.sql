@@ -5,9 +5,9 @@
 -- name: open_session
 -- Hot: the one write of a login, in one round trip. Primary key of users.
 -- FOR KEY SHARE settles the race with a change of password, a disabling or a deletion, which all take FOR UPDATE on the
--- user first (lock_user). Either we come first: then they wait until we have committed, see our session and revoke it. Or they do: then we
--- wait, PostgreSQL evaluates the WHERE anew on what they left, and nothing is written. An update of last_login or a rehash
--- takes FOR NO KEY UPDATE, which neither waits for us nor makes us wait.
+-- user first (lock_user). Either we come first: then they wait until we have committed, see our session and revoke it. Or
+-- they do: then we wait, PostgreSQL evaluates the WHERE anew on what they left, and nothing is written. An update of
+-- last_login or a rehash takes FOR NO KEY UPDATE, which neither waits for us nor makes us wait.
 WITH claimant AS (
     SELECT userid FROM users WHERE userid = $1 AND password = $2 FOR KEY SHARE
 ), opened AS (
@@ -26,20 +26,21 @@ VALUES ($1, $2, now() + $3::interval, now() + $4::interval, now() + $3::interval
 
 -- name: rotate_session
 -- Hot: the whole of a refresh. Primary key; touches no index (HOT). Racing refreshes queue on the row, the first takes the
--- generation with it, and the WHERE evaluated anew turns the others away. clock_timestamp, because now() is the time
--- before the wait.
+-- generation with it, and the WHERE evaluated anew turns the others away. now() is the time before that wait, so the grace
+-- may be shorter by as much; clock_timestamp() would not help: it is evaluated before the wait too.
 UPDATE sessions SET
     generation = generation + 1,
     last_used_at = now(),
-    rotated_at = clock_timestamp(),
+    rotated_at = now(),
     idle_expires_at = least(now() + $3::interval, absolute_expires_at)
 WHERE session_id = $1 AND generation = $2
     AND user_id IS NOT NULL AND revoked_at IS NULL AND idle_expires_at > now()
 RETURNING user_id;
 
 -- name: judge_stale_generation
--- When rotate_session found nothing. Primary key. Reads, and so judges one moment. "Reused" stays true whatever happens after: generations
--- only grow and time only passes; so it can be acted on by a statement of its own.
+-- When rotate_session found nothing. Primary key. Only reads, and so judges one moment. "Reused" stays true whatever
+-- happens after it, because generations only grow and time only passes: revoke_session can act on it as a statement of its
+-- own.
 SELECT user_id, generation > $2 + 1 OR rotated_at < now() - $3::interval AS is_reused
 FROM sessions
 WHERE session_id = $1 AND generation > $2

@@ -55,7 +55,8 @@ UPDATE users SET password = $2 || password WHERE userid = $1 AND NOT starts_with
 
 -- name: enable_user
 -- Primary key. Nobody can have logged in on a marked password, so no lock is needed before.
-UPDATE users SET password = substr(password, length($2) + 1) WHERE userid = $1 AND starts_with(password, $2) RETURNING userid;
+UPDATE users SET password = substr(password, length($2) + 1) WHERE userid = $1 AND starts_with(password, $2)
+RETURNING userid;
 
 -- name: delete_user
 -- Primary key. Only after lock_user and revoke_sessions_of_user: the foreign key then sets sessions.user_id null, and the

@@ -1,0 +1,1 @@
+"""How SQL is read and what becomes of errors."""
