@@ -40,7 +40,8 @@ def _section(base: str, document: dict[str, Any], path: str, method: str, operat
     bodies = operation.get("requestBody", {}).get("content", {})
     fields = "".join(_fields(media_type, body["schema"]) for media_type, body in bodies.items())
     parameters = "".join(
-        f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{escape(parameter['in'])}</td><td>required</td></tr>"
+        f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{escape(parameter['in'])}</td>"
+        f"<td>{'required' if parameter.get('required') else ''}</td></tr>"
         for parameter in operation.get("parameters", [])
     )
     answers = "".join(
@@ -107,8 +108,9 @@ def _curl(base: str, path: str, method: str, operation: dict[str, Any]) -> str:
     schema = (form or bodies.get("application/json") or {"schema": {"properties": {}}})["schema"]
     sample = {
         name: _EXAMPLES.get(name, f"${name.upper()}")
-        for name in schema["properties"]
-        if name in schema.get("required", []) or name in {"username", "scope", "full_name"}
+        for name, field in schema["properties"].items()
+        if name in schema.get("required", [])
+        or (name in {"username", "scope", "full_name"} and field.get("maxLength") != 0)
     }
     if form:
         parts += [f'--data-urlencode "{name}={value}"' for name, value in sample.items()]

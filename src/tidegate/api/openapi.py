@@ -17,15 +17,47 @@ from tidegate.api.schemas import (
     Tokens,
 )
 from tidegate.domain.credentials import PASSWORD_BYTES_MAX, PASSWORD_CODE_POINTS_MIN
+from tidegate.domain.users import BIRTH_DATE_MIN, IdentifierKind
 
 Schema = dict[str, Any]
 
+_WITHOUT_NUL: Final = "^[^\\u0000]*$"
+_WITHOUT_CONTROLS: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+
+_ONCE: Final[Schema] = {"type": "string"}
+"""Of a form's unknown fields: they are ignored, but none may be given twice, as a list would be."""
+
 _NAME: Final[Schema] = {"type": "string", "maxLength": 255}
-_SECRET: Final[Schema] = {"type": "string", "format": "password", "maxLength": PASSWORD_BYTES_MAX}
+_SECRET: Final[Schema] = {
+    "type": "string",
+    "format": "password",
+    "minLength": 1,
+    "maxLength": PASSWORD_BYTES_MAX,
+    "pattern": _WITHOUT_NUL,
+}
 _NEW_SECRET: Final[Schema] = {**_SECRET, "minLength": PASSWORD_CODE_POINTS_MIN}
-_TOKEN: Final[Schema] = {"type": "string"}
+_TOKEN: Final[Schema] = {"type": "string", "minLength": 1, "pattern": _WITHOUT_NUL}
 _NULLABLE_NAME: Final[Schema] = {"type": ["string", "null"], "maxLength": 255}
-_DATE: Final[Schema] = {"type": ["string", "null"], "format": "date"}
+_FULL_NAME: Final[Schema] = {**_NULLABLE_NAME, "pattern": _WITHOUT_CONTROLS}
+# Null passes both: they speak of strings only.
+_BIRTH_DATE: Final[Schema] = {
+    "type": ["string", "null"],
+    "anyOf": [{"format": "date"}, {"maxLength": 0}],
+    "description": f"YYYY-MM-DD (ISO 8601), from {BIRTH_DATE_MIN} to today.",
+}
+_NOT_CHANGEABLE: Final[Schema] = {"type": ["string", "null"], "maxLength": 0, "description": "Cannot be changed."}
+
+# An empty or null field counts as absent, so one that is there is one that is not empty.
+_ONE_IDENTIFIER: Final[list[Schema]] = [
+    {"properties": {kind: {"type": "string", "minLength": 1}}, "required": [kind]} for kind in IdentifierKind
+]
+_ONLY_ONE_IDENTIFIER: Final[list[Schema]] = [
+    {
+        "properties": {kind: {"minLength": 1}} | {other: {"maxLength": 0} for other in IdentifierKind if other != kind},
+        "required": [kind],
+    }
+    for kind in IdentifierKind
+]
 
 REGISTRATION: Final[Schema] = {
     "type": "object",
@@ -34,21 +66,31 @@ REGISTRATION: Final[Schema] = {
         "username": {**_NULLABLE_NAME, "description": "PRECIS UsernameCaseMapped; without @, not beginning with +."},
         "email": {**_NULLABLE_NAME, "description": "Stored in lower case, its domain in IDNA form."},
         "phone_number": {**_NULLABLE_NAME, "description": "Stored as E.164."},
-        "password": {**_NEW_SECRET, "description": "Any characters; none of the common passwords."},
-        "full_name": _NULLABLE_NAME,
-        "birthdate": _DATE,
+        "password": {**_NEW_SECRET, "description": "Any characters but NUL; none of the common passwords."},
+        "full_name": _FULL_NAME,
+        "birthdate": _BIRTH_DATE,
     },
     "required": ["password"],
+    "anyOf": _ONE_IDENTIFIER,
 }
 LOGIN_FORM: Final[Schema] = {
     "type": "object",
     "description": "Exactly one of username, email and phone_number.",
     "properties": {"username": _NAME, "email": _NAME, "phone_number": _NAME, "password": _SECRET},
     "required": ["password"],
+    "oneOf": _ONLY_ONE_IDENTIFIER,
+    "additionalProperties": _ONCE,
 }
 PROFILE_CHANGE: Final[Schema] = {
     "type": "object",
-    "properties": {"full_name": _NULLABLE_NAME, "birthdate": _DATE},
+    "properties": {"full_name": _FULL_NAME, "birthdate": _BIRTH_DATE}
+    | {str(kind): _NOT_CHANGEABLE for kind in IdentifierKind},
+}
+_SCOPE: Final[Schema] = {
+    "type": "string",
+    "enum": ["this", "others", "all", ""],
+    "default": "this",
+    "description": "Which sessions end; empty counts as absent.",
 }
 
 
@@ -78,7 +120,7 @@ class Operation:
 
 
 def _form(properties: Schema, *required: str) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": _ONCE}
 
 
 _BODY: Final = (400, 413, 415)
@@ -102,7 +144,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         summary="End this session, the others, or all",
         ok=Outcome,
         refusals=(*_BODY, 401),
-        form=_form({"scope": {"type": "string", "enum": ["this", "others", "all"], "default": "this"}}),
+        form=_form({"scope": _SCOPE}),
         security="bearer",
     ),
     ("GET", "/me"): Operation(
@@ -180,6 +222,10 @@ def _messages() -> dict[int, list[str]]:
     return messages
 
 
+_CONDITIONAL_HEADERS: Final = {
+    "ETag": {"description": "RFC 9110 section 8.8.3.", "required": True, "schema": {"type": "string"}},
+    "Cache-Control": {"required": True, "schema": {"const": "private, no-cache"}},
+}
 _REFUSAL_HEADERS: Final[dict[int, dict[str, str]]] = {
     400: {"Tidegate-Reason": "The first field at fault and why, such as password=too_common."},
     401: {"WWW-Authenticate": "RFC 6750 section 3."},
@@ -210,12 +256,7 @@ def _operation(method: str, template: str, operation: Operation) -> dict[str, An
         "operationId": f"{method.lower()}{template.replace('/', '_').replace('{', '').replace('}', '').replace('.', '')}",
         "responses": _responses(method, template, operation),
     }
-    parameters = [
-        {"name": name, "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in operation.query
-    ]
-    if "{id}" in template:
-        parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}})
+    parameters = _parameters(template, operation)
     if parameters:
         described["parameters"] = parameters
     content = {}
@@ -228,6 +269,17 @@ def _operation(method: str, template: str, operation: Operation) -> dict[str, An
     if operation.security:
         described["security"] = [{operation.security: []}]
     return described
+
+
+def _parameters(template: str, operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "required": True, "schema": {**_NAME, "minLength": 1}} for name in operation.query
+    ]
+    if "{id}" in template:
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}})
+    if operation.is_conditional:
+        parameters.append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
+    return parameters
 
 
 def _responses(method: str, template: str, operation: Operation) -> dict[str, Any]:
@@ -243,7 +295,8 @@ def _responses(method: str, template: str, operation: Operation) -> dict[str, An
             content = {"application/json": {"schema": schema}}
     responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
     if operation.is_conditional:
-        responses["304"] = {"description": "What If-None-Match names still stands"}
+        responses["200"]["headers"] = _CONDITIONAL_HEADERS
+        responses["304"] = {"description": "What If-None-Match names still stands", "headers": _CONDITIONAL_HEADERS}
     for status in sorted({*operation.refusals, 405, 500, 503}):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return responses
