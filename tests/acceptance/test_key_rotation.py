@@ -174,7 +174,7 @@ def test_stolen_keys_are_replaced_at_once_and_a_refresh_is_all_it_costs(nodes: l
     for node in nodes:
         with open_lines(node) as lines:
             for line in lines:
-                until(lambda: line.get("/me", token=pair.access_token).status == 401, "a stolen key is trusted")  # noqa: B023
+                until(lambda: line.get("/me", token=pair.access_token).status == 401, "a stolen key is trusted")  # noqa: B023 - asked at once
     refreshed = clients[1].form("/refresh", {"refresh_token": pair.refresh_token}).json
     assert {client.get("/me", token=refreshed["access_token"]).status for client in clients} == {200}
     assert all(not stolen & ids_of(published(client)) for client in clients)
