@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import dataclasses
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +132,16 @@ class TestWhatIsExpectedToGoWrong:
 
     def test_wrong_words(self) -> None:
         assert_ends(tidegate("serve"), 64, "invalid choice: 'serve'")
+
+    def test_a_reader_that_has_seen_enough(self) -> None:
+        with subprocess.Popen(
+            [sys.executable, "-m", "tidegate", "config", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as ended:
+            assert ended.stdout is not None
+            assert ended.stderr is not None
+            ended.stdout.close()
+            assert ended.stderr.read() == b""
+        assert ended.returncode == 128 + signal.SIGPIPE
 
     @pytest.mark.parametrize("script", ["run", "test"])
     def test_a_python_that_is_too_old(self, folder: Path, script: str) -> None:
@@ -265,6 +278,11 @@ class TestUsers:
         assert shared_node.command("users", "delete", name, "--yes").stdout == "deleted\n"
         assert_ends(shared_node.command("users", "show", name), 67, f"there is no user {name}")
         assert client.form("/login", {"username": name, "password": PASSWORD}).status == 404
+
+    def test_a_terminal_that_lacks_a_letter_shows_its_number(self, shared_node: Node, client: Client) -> None:
+        name = client.register(fresh_name("漢"))
+        latin = dataclasses.replace(shared_node, environment={**shared_node.environment, "PYTHONIOENCODING": "latin-1"})
+        assert f"username: {name}\n".replace("漢", "\\u6f22") in latin.command("users", "show", name).stdout
 
     def test_nobody_of_a_name_that_nobody_can_have(self, shared_node: Node) -> None:
         ended = shared_node.command("users", "show", "a b")

@@ -2,6 +2,9 @@
 
 import argparse
 import importlib
+import io
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, Protocol
@@ -61,19 +64,24 @@ class _Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command that *words* (by default those of the process) name, and return its exit code."""
-    words = sys.argv[1:] if words is None else words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
-        arguments, command = _parse(words)
-        return command.run(arguments)
+        arguments, command = _parse(sys.argv[1:] if words is None else words)
+        code = command.run(arguments)
+        sys.stdout.flush()
     except EXPECTED as error:
         return _tell(failure(error))
     except CommandFailed as failed:
         return _tell(failed)
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        return 141
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is left of it must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
 
 
 def _tell(failed: CommandFailed) -> int:

@@ -109,6 +109,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run *argv* in the root folder as *user* to its end, with *typed* as its standard input, and return what it said.
 
+    As with `spawn`, Ctrl-C does not reach it, and it ends with us.
+
     Raises:
         OSError: It could not be started.
     """
@@ -124,6 +126,8 @@ def run(
         user=uid,
         group=gid,
         extra_groups=groups,
+        process_group=0,
+        preexec_fn=_bound_to_this_process(signal.SIGKILL),
         check=False,
     )
 
