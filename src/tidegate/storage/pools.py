@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.storage.connections import PrimaryConnection, Row, connect
 from tidegate.storage.failures import unavailable
 
@@ -223,7 +222,7 @@ class PrimaryPool:
         while True:
             try:
                 connection = await self._connect()
-            except DatabaseUnavailable:
+            except Exception:  # whatever it is: who gives up here makes the pool smaller for ever
                 self._is_away = True
                 if not self._held:
                     self._fail_waiting()

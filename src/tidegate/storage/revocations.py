@@ -10,9 +10,6 @@ from itertools import islice
 from typing import Final, Protocol
 from uuid import UUID
 
-import asyncpg
-
-from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.storage.connections import Driver, connect
 from tidegate.storage.failures import unavailable
 from tidegate.storage.statements import statements
@@ -134,7 +131,7 @@ class RevocationFeed:
         pause_s = _RECONNECT_PAUSE_S_MIN
         while True:
             known_until = self._known_until
-            with contextlib.suppress(DatabaseUnavailable):
+            with contextlib.suppress(Exception):  # whatever it is, the feed is tried again and not trusted meanwhile
                 await self._listen()
             if self._known_until > known_until:
                 pause_s = _RECONNECT_PAUSE_S_MIN
@@ -142,11 +139,7 @@ class RevocationFeed:
             pause_s = min(pause_s * 2, _RECONNECT_PAUSE_S_MAX)
 
     async def _listen(self) -> None:
-        """Follow the feed on one connection for as long as it is sound.
-
-        Raises:
-            DatabaseUnavailable: It is not, or there is none.
-        """
+        """Follow the feed on one connection for as long as it is sound, then raise what the driver says."""
         connection = await connect(
             self._dsn,
             connect_timeout_s=self._connect_timeout_s,
@@ -160,9 +153,6 @@ class RevocationFeed:
                 await asyncio.sleep(self._heartbeat_s)
                 await self._beat(connection)
                 self._forget()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
-            # Whatever it is: the primary can be asked, and the feed tried again.
-            raise unavailable() from error
         finally:
             connection.terminate()
 

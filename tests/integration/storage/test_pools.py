@@ -21,6 +21,7 @@ from tests.integration.storage.worlds import bystander, opened_pool, opened_worl
 from tidegate.domain.errors import DatabaseUnavailable, IdentifierTaken
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
 from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.storage.connections import Driver, connect
 from tidegate.storage.failures import StatementFailed
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.statements import statements
@@ -311,6 +312,29 @@ def test_the_pool_comes_back_by_itself_when_a_killed_server_does() -> None:
             asyncio.run(restart())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_connection_is_replaced_whatever_the_first_attempt_runs_into(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end() -> None:
+        async with bystander(database) as outside, opened_pool(database, size=2) as pool:
+            monkeypatch.setattr("tidegate.storage.pools.connect", fail_at_first)
+            await outside.execute(
+                f"SELECT pg_terminate_backend(pid) FROM ({CONNECTIONS.replace('count(*)', 'pid')}) AS ours (pid)"
+            )
+            await until(lambda: _are_connected(outside, 2))
+            await until(lambda: is_answered(pool))
+
+    failures = [ValueError(), RuntimeError(), ValueError()]
+
+    async def fail_at_first(dsn: str, **options: float) -> Driver:
+        if failures:
+            raise failures.pop()
+        return await connect(dsn, connect_timeout_s=5.0, statement_timeout_s=5.0)
+
+    asyncio.run(end())
+    assert failures == []
 
 
 async def _is_refused_at_once(pool: PrimaryPool) -> bool:

@@ -22,7 +22,7 @@ from tests.integration.storage.worlds import (
 )
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.embedded.postgres import EmbeddedPostgres
-from tidegate.storage.connections import Driver
+from tidegate.storage.connections import Driver, connect
 from tidegate.storage.revocations import APPLICATION_NAME, CHANNEL, FORGET_MARGIN_S, RevocationFeed
 from tidegate.storage.statements import statements
 
@@ -303,6 +303,25 @@ def test_while_there_is_no_database_the_primary_is_asked_and_says_so(postgres: E
         await feed.aclose()
 
     asyncio.run(start())
+
+
+def test_the_feed_is_tried_again_whatever_the_first_attempt_runs_into(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [ValueError(), RuntimeError()]
+
+    async def fail_at_first(dsn: str, **options: object) -> Driver:
+        if failures:
+            raise failures.pop()
+        return await connect(dsn, connect_timeout_s=5.0, statement_timeout_s=5.0)
+
+    async def follow() -> None:
+        async with following(database, FakePrimary()) as world:
+            assert world.revocations.is_trusted
+
+    monkeypatch.setattr("tidegate.storage.revocations.connect", fail_at_first)
+    asyncio.run(follow())
+    assert failures == []
 
 
 async def _is_trusted(world: World, wanted: bool) -> bool:
