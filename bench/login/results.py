@@ -1,6 +1,7 @@
 """What a run came to: every raw number, and the few that a reader wants."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -13,15 +14,28 @@ GOAL: Final = 0.80
 """Of raw hashing, with PostgreSQL and the clients on the same cores."""
 
 
+_COLUMNS: Final = (
+    "connections",
+    "logins/s",
+    "of raw hashing",
+    "hashing's share of CPU time",
+    "p50, p95, p99 ms",
+    "CPU ms each",
+    "other answers",
+)
+
+
 class Raw(msgspec.Struct, frozen=True, tag="raw", tag_field="turn"):
     """A turn in which the cores did nothing but hash.
 
     Attributes:
         hashes_per_s: On all cores together.
+        cpu_ms_each: What one hash cost, in milliseconds of one core.
         elsewhere_cores: How many cores other programs, and other machines on the same host, kept busy meanwhile.
     """
 
     hashes_per_s: float
+    cpu_ms_each: float
     elsewhere_cores: float
 
 
@@ -59,11 +73,28 @@ class Round(msgspec.Struct, frozen=True):
 
     def ratios(self) -> dict[int, float]:
         """Return, by connections, the logins by the hashes just before and after them."""
-        found = {}
+        return {
+            turn.connections: ratio_to_neighbours(turn.per_s, before.hashes_per_s, after.hashes_per_s)
+            for before, turn, after in self._between()
+        }
+
+    def hash_shares(self) -> dict[int, float]:
+        """Return, by connections, the part of all CPU time of the logins that bare hashing would have needed.
+
+        It is what the quotient would be on a machine that nobody else uses and whose cores never wait. Other programs take
+        time from a turn but add none to it, so it says more than the quotient where there are such programs.
+        """
+        return {
+            turn.connections: (before.cpu_ms_each + after.cpu_ms_each) / 2 / sum(turn.cpu_ms_each.values())
+            for before, turn, after in self._between()
+            if turn.cpu_s
+        }
+
+    def _between(self) -> Iterator[tuple[Raw, Logins, Raw]]:
+        """Yield each turn of logins between its neighbours."""
         for (before, turn), (_, after) in pairwise(pairwise(self.turns)):
             if isinstance(before, Raw) and isinstance(turn, Logins) and isinstance(after, Raw):
-                found[turn.connections] = ratio_to_neighbours(turn.per_s, before.hashes_per_s, after.hashes_per_s)
-        return found
+                yield before, turn, after
 
     def told(self) -> str:
         """Return it in one line."""
@@ -104,7 +135,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         hashes = spread([turn.hashes_per_s for turn in turns if isinstance(turn, Raw)])
         elsewhere = spread([turn.elsewhere_cores for turn in turns if turn.elsewhere_cores is not None])
         machine = f"{self.machine['cores']} cores of {self.machine['cpu']}, Linux {self.machine['kernel']}"
-        rows = [self._row(connections, ratio) for connections, ratio in self.ratios().items()]
+        rows = [self._logins(connections, ratio) for connections, ratio in self.ratios().items()]
         return "\n".join(
             [
                 f"Commit {self.commit}, {machine}, Python {self.machine['python']}; hashes are `{self.profile}`.",
@@ -116,13 +147,13 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
                 f"Medians of {len(self.rounds)} rounds, in brackets the lowest and the highest.",
                 f"Other programs on the machine took {elsewhere.rounded(2)} cores meanwhile.",
                 "",
-                "| connections | logins/s | of raw hashing | p50, p95, p99 ms | CPU ms a login | other answers |",
-                "|---|---|---|---|---|---|",
+                _row(*_COLUMNS),
+                _row(*("---" for _ in _COLUMNS)),
                 *rows,
             ]
         )
 
-    def _row(self, connections: int, ratio: Spread) -> str:
+    def _logins(self, connections: int, ratio: Spread) -> str:
         turns = [turn for each in self.rounds for turn in each.turns if isinstance(turn, Logins)]
         turns = [turn for turn in turns if turn.connections == connections]
         per_s = spread([turn.per_s for turn in turns])
@@ -134,5 +165,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         for turn in turns:
             others.update({status: n for status, n in turn.measured.by_status.items() if status != "200"})
         other = ", ".join(f"{status}: {n}" for status, n in sorted(others.items())) or "none"
+        shares = [each.hash_shares()[connections] for each in self.rounds if connections in each.hash_shares()]
+        share = spread(shares).rounded(3) if shares else ""
         reached = "" if ratio.median >= GOAL else ", goal missed"
-        return f"| {connections} | {per_s.rounded(1)} | {ratio.rounded(3)}{reached} | {latency} | {cost} | {other} |"
+        return _row(str(connections), per_s.rounded(1), ratio.rounded(3) + reached, share, latency, cost, other)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

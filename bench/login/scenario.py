@@ -11,7 +11,7 @@ import msgspec
 from bench.driver import Drained, Event, Measured, Measuring, Orders
 from bench.login.results import Logins, Raw, Round
 from bench.processes import CpuUse, busy_s, cores, own_s
-from bench.raw_hashing import hashes_per_s
+from bench.raw_hashing import hash_for
 from bench.under_test import CannotMeasureError, Crowd, Target
 
 WARM_UP_S: Final = 1.0
@@ -53,9 +53,9 @@ class Scenario:
         self._rest()
         stored, password = self._people.stored, self._people.password
         began_at, busy, own = monotonic(), busy_s(), own_s()
-        rate = hashes_per_s(stored, password, threads=cores(), seconds=self._seconds / 2)
+        hashing = hash_for(stored, password, threads=cores(), seconds=self._seconds / 2)
         elsewhere_s = busy_s() - busy - (own_s() - own)
-        return Raw(rate, elsewhere_s / (monotonic() - began_at))
+        return Raw(hashing.per_s, hashing.cpu_ms_each, elsewhere_s / (monotonic() - began_at))
 
     def _logins(self, connections: int) -> Logins:
         self._rest()
