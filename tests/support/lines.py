@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import selectors
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,17 @@ def standing_still(pids: Sequence[int]) -> Iterator[None]:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+def answers_as_they_come(lines: Sequence[Line]) -> Iterator[tuple[Line, Reply]]:
+    """The answers on *lines*, each of which has asked, in the order in which they arrive."""
+    with selectors.DefaultSelector() as selector:
+        for line in lines:
+            selector.register(line.connection.sock, selectors.EVENT_READ, line)
+        for _ in lines:
+            (key, _) = selector.select(timeout=60)[0]
+            selector.unregister(key.fileobj)
+            yield key.data, key.data.answer()
 
 
 def process_of(reply: Reply) -> str:

@@ -1,0 +1,170 @@
+"""What cannot be hashed in time is refused at once, and whoever needs no hash notices nothing (DESIGN 5.1, 5.9)."""
+
+import base64
+import functools
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from tests.support.client import PASSWORD, Client, Reply, fresh_name
+from tests.support.lines import Line, answers_as_they_come, open_lines
+from tests.support.measures import log_lines, measure
+from tests.support.nodes import Node
+from tests.support.own_nodes import own_node
+from tests.support.tables import change, value
+from tests.support.waiting import until
+from tidegate.embedded.postgres import EmbeddedPostgres
+
+PLACES = 2
+"""One hash thread, and one that may wait."""
+
+HASTY_MS = "300"
+
+REFUSED = (503, b'{"code":"503","message":"service unavailable"}')
+
+
+@functools.cache
+def slow_hash() -> str:
+    """As dear a hash of `PASSWORD` as is verified: seconds, so that all else here happens while one is made."""
+    digest = base64.b64encode(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b"seasalt", 2_000_000, 64)).decode()
+    return f"pbkdf2_sha256$2000000$seasalt${digest}"
+
+
+@pytest.fixture(scope="module")
+def node(postgres: EmbeddedPostgres) -> Iterator[Node]:
+    with own_node(postgres, HASH_THREADS="1", HASH_QUEUE_MAX=str(PLACES - 1)) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def lines(node: Node) -> Iterator[list[Line]]:
+    with open_lines(node, per_process=8) as lines:
+        yield lines
+
+
+@pytest.fixture
+def client(node: Node) -> Iterator[Client]:
+    with node.client() as client:
+        yield client
+
+
+@pytest.fixture
+def slow(node: Node) -> str:
+    """The username of somebody whose password takes seconds to verify; there is no rehash while others wait."""
+    return somebody_slow(node)
+
+
+def somebody_slow(node: Node) -> str:
+    username = fresh_name("slow")
+    statement = "INSERT INTO users (userid, username, password) VALUES (gen_random_uuid(), $1, $2)"
+    assert change(node.dsn, statement, username, slow_hash()) == 1
+    return username
+
+
+def hashes(node: Node) -> float:
+    """How many have been made."""
+    return measure(node, "tidegate_hash_seconds_count")
+
+
+def is_idle(node: Node) -> bool:
+    """Whether none is made and none waits; known to the second."""
+    return measure(node, "tidegate_hash_running") == measure(node, "tidegate_hash_waiting") == 0
+
+
+def log_in(line: Line, username: str) -> None:
+    line.ask("POST", "/login", {"username": username, "password": PASSWORD})
+
+
+def is_refused(reply: Reply) -> bool:
+    """Whether there was no place for it; if so, in the words of the contract."""
+    if reply.status != 503:
+        return False
+    assert (reply.status, reply.body) == REFUSED
+    assert 1 <= int(reply.headers["retry-after"]) <= 60
+    assert reply.headers["cache-control"] == "no-store"
+    return True
+
+
+def test_the_surplus_is_refused_before_any_hash_is_done_and_the_rest_is_served(
+    node: Node, client: Client, lines: list[Line], slow: str
+) -> None:
+    somebody = client.somebody()
+    made = hashes(node)
+    for line in lines:
+        log_in(line, slow)
+    answers = answers_as_they_come(lines)
+    surplus = [reply for _, reply in islice(answers, len(lines) - PLACES)]
+    assert all(is_refused(reply) for reply in surplus)
+
+    # Whoever needs no hash is served, and who needs one is told.
+    assert client.get("/me", token=somebody.access_token).status == 200
+    assert client.form("/refresh", {"refresh_token": somebody.refresh_token}).status == 200
+    assert client.get("/.well-known/jwks.json").status == 200
+    assert client.form("/login", {"username": fresh_name(), "password": PASSWORD}).status == 404
+    assert client.form("/login", {"username": slow}).status == 400
+    assert is_refused(client.send_json("/register", {"username": fresh_name(), "password": PASSWORD}))
+    assert client.get("/health/ready").status == 200, "a node that is full is of use, and comes back by itself"
+    assert measure(node, "tidegate_hash_running") <= 1
+    assert hashes(node) == made, "all this was to happen while the first hash was made"
+
+    assert [reply.status for _, reply in answers] == [200] * PLACES
+    statement = "SELECT count(*) FROM sessions JOIN users ON userid = user_id WHERE username = $1"
+    assert value(node.dsn, statement, slow) == PLACES, "who was refused must leave nothing behind"
+    assert client.log_in(somebody.username)
+
+
+def test_who_hangs_up_frees_no_place_before_the_hash_is_done(node: Node, client: Client, slow: str) -> None:
+    """The permit belongs to the job, else a crowd that reloads would have us start more hashes than we have cores."""
+    made = hashes(node)
+    with open_lines(node, per_process=PLACES + 1) as lines:
+        for line in lines:
+            log_in(line, slow)
+        _, first = next(answers_as_they_come(lines))
+        assert is_refused(first), "else not all places are taken"
+    assert is_refused(client.form("/login", {"username": slow, "password": PASSWORD}))
+    assert hashes(node) == made, "this was to happen while the first hash was made"
+    until(lambda: is_idle(node), "the places are not free again")
+
+
+@pytest.fixture(scope="module")
+def hasty_node(postgres: EmbeddedPostgres) -> Iterator[Node]:
+    """Whose requests end long before a slow hash does."""
+    with own_node(
+        postgres,
+        HASH_THREADS="1",
+        HASH_QUEUE_MAX=str(PLACES - 1),
+        HASH_WAIT_MS_MAX=HASTY_MS,
+        REQUEST_DEADLINE_MS=HASTY_MS,
+        RECEIVE_DEADLINE_MS=HASTY_MS,
+        DATABASE_ACQUIRE_TIMEOUT_MS=HASTY_MS,
+        DATABASE_STATEMENT_TIMEOUT_MS=HASTY_MS,
+        DATABASE_CONNECT_TIMEOUT_MS=HASTY_MS,
+    ) as node:
+        yield node
+
+
+def test_a_deadline_ends_the_request_and_not_the_hash(hasty_node: Node) -> None:
+    """Promise P10. The thread goes on, so its place stays taken; what nobody waits for any more is not begun."""
+    node, slow = hasty_node, somebody_slow(hasty_node)
+    made = hashes(node)
+    with node.client() as client, open_lines(node, per_process=2) as lines:
+        late = client.form("/login", {"username": slow, "password": PASSWORD})
+        assert is_refused(late)
+        for line in lines:
+            log_in(line, slow)
+        replies = [line.answer() for line in lines]
+        assert all(is_refused(reply) for reply in replies)
+        assert hashes(node) == made, "this was to happen while the first hash was made"
+        ids = {reply.headers["x-request-id"] for reply in (late, *replies)}
+        until(lambda: len(outcomes(node, ids)) == 3, "the log is not written")
+        assert sorted(outcomes(node, ids)) == ["deadline_exceeded", "deadline_exceeded", "hash_pool_saturated"]
+
+        until(lambda: hashes(node) > made and is_idle(node), "the places are not free again")
+        assert hashes(node) == made + 1, "a hash was begun that nobody waited for"
+    assert value(node.dsn, "SELECT count(*) FROM sessions") == 0, "nobody was there to be given the tokens"
+
+
+def outcomes(node: Node, request_ids: set[str]) -> list[str]:
+    return [line["outcome"] for line in log_lines(node.log_file) if line.get("request_id") in request_ids]
