@@ -10,9 +10,10 @@ from typing import Any, Final
 import pytest
 
 from tests.acceptance.conftest import INTROSPECTION
-from tests.support.client import Client, Person
+from tests.support.client import Client, Person, basic
 from tests.support.nodes import Node
 
+ROOT: Final = Path(__file__).parents[2]
 CONFIGURATION: Final = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -24,12 +25,12 @@ def document(client: Client) -> dict[str, Any]:
 
 def test_schemathesis_finds_nothing_untrue(shared_node: Node, client: Client, tmp_path: Path) -> None:
     """About a thousand requests from a fixed seed: examples at every bound, then random ones; see schemathesis.toml."""
-    person = client.person()
     variables = {
-        "USERNAME": person.username,
-        "PASSWORD": person.password,
-        "CLIENT_ID": INTROSPECTION[0],
-        "CLIENT_SECRET": INTROSPECTION[1],
+        "PORT": str(shared_node.port),
+        "STAYING_USERNAME": client.register(),
+        "ENDING_USERNAME": client.register(),
+        "PYTHONPATH": str(ROOT),
+        "CLIENT_CREDENTIALS": basic(*INTROSPECTION),
     }
     address = f"http://127.0.0.1:{shared_node.port}/openapi.json"
     run = subprocess.run(
