@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.client import FORM, JSON, fresh_name, fresh_phone_number
-from tests.support.databases import drop_database, make_migrated_database
-from tests.support.nodes import Node, running_node
+from tests.support.nodes import Node
+from tests.support.own_nodes import own_node
 from tests.support.tables import value
 from tidegate.embedded.postgres import EmbeddedPostgres
 
@@ -90,13 +90,10 @@ def respelt(kind: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def patient_node(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def patient_node(postgres: EmbeddedPostgres) -> Iterator[Node]:
     """Two API processes that hash two hundred passwords however slowly the machine does, instead of refusing some."""
-    name = make_migrated_database(postgres)
-    patience = {"HASH_WAIT_MS_MAX": "110000", "REQUEST_DEADLINE_MS": "120000"}
-    with running_node(postgres.dsn(name), tmp_path_factory.mktemp("node"), API_PROCESSES="2", **patience) as node:
+    with own_node(postgres, API_PROCESSES="2", HASH_WAIT_MS_MAX="110000", REQUEST_DEADLINE_MS="120000") as node:
         yield node
-    drop_database(postgres, name)
 
 
 @pytest.mark.parametrize(

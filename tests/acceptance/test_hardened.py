@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.client import PASSWORD, PROBLEM, Client, Person, Reply, fresh_name
 from tests.support.contract import INVALID_PASSWORD, INVALID_REQUEST, NOT_FOUND, SUCCESS, TOKENS, not_allowed
-from tests.support.databases import drop_database, make_migrated_database
-from tests.support.nodes import Node, running_node
+from tests.support.nodes import Node
+from tests.support.own_nodes import own_node
 from tests.support.untouched import Watch
 from tidegate.embedded.postgres import EmbeddedPostgres
 
@@ -16,11 +16,9 @@ CHANGING = {"date", "x-request-id"}
 
 
 @pytest.fixture(scope="module")
-def node(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    name = make_migrated_database(postgres)
-    with running_node(postgres.dsn(name), tmp_path_factory.mktemp("node"), PROFILE="hardened") as node:
+def node(postgres: EmbeddedPostgres) -> Iterator[Node]:
+    with own_node(postgres, PROFILE="hardened") as node:
         yield node
-    drop_database(postgres, name)
 
 
 @pytest.fixture
