@@ -1,5 +1,6 @@
 """What holds for every path: methods, HEAD, unknown paths, sizes, media types; and health, documents, what is not there."""
 
+import http.client
 import json
 import shutil
 import signal
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import INTROSPECTION
-from tests.support.client import FORM, JSON, PASSWORD, PROBLEM, Client, Person, basic
+from tests.support.client import FORM, JSON, PASSWORD, PROBLEM, Client, Person, Reply, basic
 from tests.support.contract import (
     NOT_FOUND,
+    TOKEN_REFUSED,
     TOO_LARGE,
     UNSUPPORTED,
     Row,
@@ -156,6 +158,7 @@ def test_a_body_of_8_kib_fits(client: Client, person: Person) -> None:
         f"{FORM}; charset=latin-1",
         "form",
         "*/*",
+        f"{FORM}, {FORM}",
     ],
 )
 @pytest.mark.parametrize("path", TAKING_FORMS)
@@ -275,3 +278,42 @@ def test_an_error_is_told_as_a_problem_to_who_asks_for_one(client: Client) -> No
     }
     plain = client.form("/login", {"username": "x"}, accept="*/*")
     assert (plain.headers["content-type"], plain.body) == (JSON, b'{"code":"400","message":"invalid request"}')
+
+
+def spread(node: Node, call: str, lines: list[tuple[str, str]], body: bytes | None = None) -> Reply:
+    """The answer to a request of these header *lines*, of which several may have one name."""
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=20)
+    method, target = call.split(" ")
+    connection.putrequest(method, target)
+    for name, value in lines:
+        connection.putheader(name, value)
+    if body is not None:
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    reply = Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+    connection.close()
+    return reply
+
+
+def test_two_media_types_are_none(shared_node: Node, person: Person) -> None:
+    """A proxy might believe the other one."""
+    for types in ([FORM, JSON], [JSON, FORM], [FORM, FORM]):
+        lines = [("Content-Type", media_type) for media_type in types]
+        UNSUPPORTED.check(spread(shared_node, "POST /login", lines, b"username=x&password=y"))
+
+
+def test_two_tokens_are_refused_even_if_they_are_one(shared_node: Node, person: Person) -> None:
+    lines = [("Authorization", f"Bearer {person.access_token}")] * 2
+    TOKEN_REFUSED.check(spread(shared_node, "GET /me", lines))
+
+
+def test_what_may_be_a_list_may_be_spread_over_lines(shared_node: Node, client: Client, person: Person) -> None:
+    """RFC 9110 section 5.2."""
+    until(lambda: client.get("/me", token=person.access_token).json["last_login"] is not None, "last_login was not written")
+    tag = client.get("/me", token=person.access_token).headers["etag"]
+    authorization = ("Authorization", f"Bearer {person.access_token}")
+    conditions = [("If-None-Match", '"another"'), ("If-None-Match", tag)]
+    assert spread(shared_node, "GET /me", [authorization, *conditions]).status == 304
+    accepted = [("Accept", "text/html"), ("Accept", "Application/Problem+JSON")]
+    assert spread(shared_node, "GET /nothing", accepted).headers["content-type"] == PROBLEM

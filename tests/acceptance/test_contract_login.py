@@ -160,7 +160,13 @@ def test_a_login_is_answered_as_the_contract_says(row: Row, client: Client, pers
 
 @pytest.mark.parametrize(
     "media_type",
-    [FORM, f"{FORM}; charset=utf-8", f"{FORM};charset=UTF-8", "Application/X-WWW-Form-Urlencoded"],
+    [
+        FORM,
+        f"{FORM}; charset=utf-8",
+        f"{FORM};charset=UTF-8",
+        "Application/X-WWW-Form-Urlencoded",
+        f'{FORM};\tcharset="UTF-8"',
+    ],
 )
 def test_a_form_is_known_however_its_type_is_written(media_type: str, client: Client, person: Person) -> None:
     fields = f"username={person.username}&password={PASSWORD.replace(' ', '+')}".encode()

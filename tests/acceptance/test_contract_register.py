@@ -117,7 +117,9 @@ def test_a_registration_is_answered_as_the_contract_says(row: Row, client: Clien
     row.check(client, person)
 
 
-@pytest.mark.parametrize("media_type", [JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=UTF-8", "Application/JSON"])
+@pytest.mark.parametrize(
+    "media_type", [JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=UTF-8", "Application/JSON", f'{JSON}; charset="utf-8"']
+)
 def test_json_is_known_however_its_type_is_written(media_type: str, client: Client) -> None:
     content = b'{"username": "%s", "password": "%s"}' % (fresh_name().encode(), PASSWORD.encode())
     row = Row(name="", call="POST /register", content=content, media_type=media_type, gives=SUCCESS)

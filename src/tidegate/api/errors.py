@@ -94,7 +94,7 @@ class Refuser:
         told = next((self._answers[kind] for kind in type(error).__mro__ if kind in self._answers), INTERNAL)
         faults = self._faults(error)
         headers: list[Header] = [NO_STORE, *_headers_of(error)]
-        if b"application/problem+json" in (request.header(b"accept") or b""):
+        if _wants_problem(request):
             return Answer(told.status, _problem(told, faults), [PROBLEM_TYPE, *headers])
         if faults:
             headers.append((b"tidegate-reason", str(faults[0]).encode("ascii", "replace")))
@@ -102,7 +102,7 @@ class Refuser:
 
     def internal(self, request: Request) -> Answer:
         """The answer to *request* that ended in a bug: no detail."""
-        if b"application/problem+json" in (request.header(b"accept") or b""):
+        if _wants_problem(request):
             return Answer(INTERNAL.status, _problem(INTERNAL, ()), [PROBLEM_TYPE, NO_STORE])
         return Answer(INTERNAL.status, fixed_body(INTERNAL.status, INTERNAL.message))
 
@@ -112,6 +112,10 @@ class Refuser:
         if isinstance(error, e.UserDisabled) and not self._is_uniform:
             return (e.FieldFault("user", "disabled"),)
         return ()
+
+
+def _wants_problem(request: Request) -> bool:
+    return any(b"application/problem+json" in accepted.lower() for accepted in request.header_values(b"accept"))
 
 
 def _headers_of(error: e.TidegateError) -> list[Header]:

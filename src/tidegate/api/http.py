@@ -22,6 +22,9 @@ _DISCARDED_BYTES_MAX: Final = 1024 * 1024
 JSON_TYPE: Final = (b"content-type", b"application/json")
 NO_STORE: Final = (b"cache-control", b"no-store")
 
+_INSIGNIFICANT: Final = str.maketrans("", "", ' \t"')
+"""In a media type: white space around a parameter, and the quotes that its value may have (RFC 9110 section 5.6.6)."""
+
 _DEVICE_LENGTH_MAX: Final = 255
 """The column is varchar(255); a User-Agent over it is cut."""
 
@@ -70,8 +73,11 @@ class Request:
 
     @property
     def media_type(self) -> str:
-        """The type and parameters of Content-Type, in lower case without spaces; empty if there is none."""
-        return (self.header(b"content-type") or b"").decode("latin-1").lower().replace(" ", "")
+        """The type and parameters of Content-Type, in lower case without white space and quotes; empty if there is none.
+
+        Of several headers it is no type at all: of two readers each might believe another.
+        """
+        return b",".join(self.header_values(b"content-type")).decode("latin-1").lower().translate(_INSIGNIFICANT)
 
     @property
     def device(self) -> str | None:

@@ -31,7 +31,7 @@ class ReadMeEndpoint:
         profile = await self.users.profile(claims.user_id)
         if profile is None:
             raise InvalidAccessToken
-        return profile_answer(profile, if_none_match=request.header(b"if-none-match"))
+        return profile_answer(profile, if_none_match=b",".join(request.header_values(b"if-none-match")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,12 @@ class ChangeMeEndpoint:
         return profile_answer(await self.change_profile(claims, full_name=full_name, birthdate=birthdate))
 
 
-def profile_answer(profile: Profile, *, if_none_match: bytes | None = None) -> Answer:
+def profile_answer(profile: Profile, *, if_none_match: bytes = b"") -> Answer:
     """Return *profile* with its ETag (RFC 9110 section 8.8.3), or 304 when *if_none_match* names it."""
     body = encode(ProfileBody.of(profile))
     etag = b'"' + blake2b(body, digest_size=12).hexdigest().encode() + b'"'
     headers: list[Header] = [(b"etag", etag), _PRIVATE]
-    if if_none_match is not None and _names(if_none_match, etag):
+    if _names(if_none_match, etag):
         return Answer(304, b"", headers)
     return Answer(200, body, [JSON_TYPE, *headers])
 
