@@ -5,6 +5,7 @@ from uuid import UUID
 
 from tidegate.domain.claims import AccessClaims
 from tidegate.tokens.issuer import AccessTokenIssuer
+from tidegate.tokens.remembered import RememberingVerifier
 from tidegate.tokens.verifier import AccessTokenVerifier
 
 
@@ -13,7 +14,7 @@ class AccessTokenService:
     """Implements `ports.AccessTokens`."""
 
     issuer: AccessTokenIssuer
-    verifier: AccessTokenVerifier
+    verifier: AccessTokenVerifier | RememberingVerifier
 
     def issue(self, user_id: UUID, session_id: UUID) -> str:
         """See `AccessTokenIssuer.issue`."""

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from tidegate.api.endpoints.well_known import JWKS_CACHE_S
 from tidegate.config import Settings
@@ -26,8 +26,12 @@ from tidegate.tokens.access import AccessTokenService
 from tidegate.tokens.issuer import JITTER_SHARE_MAX, AccessTokenIssuer
 from tidegate.tokens.keys import KeyFileError, KeyRing
 from tidegate.tokens.keyset import keep_s_min, lead_s_min
+from tidegate.tokens.remembered import RememberingVerifier
 from tidegate.tokens.verifier import LEEWAY_S_MAX, AccessTokenVerifier
 from tidegate.usecases.register import Normalise
+
+_REMEMBERED_TOKENS_MAX: Final = 8_192
+"""Of each process, 12 MB: users that are about within five minutes; beyond them each request costs a signature check."""
 
 
 class SystemClock:
@@ -132,7 +136,8 @@ def access_tokens(settings: Settings, keys: KeyRing) -> AccessTokenService:
         random=random.random,
     )
     verifier = AccessTokenVerifier(keys=keys, issuer=settings.issuer, audience=settings.audience, now=time.time)
-    return AccessTokenService(issuer, verifier)
+    remembering = RememberingVerifier(verifier, keys=keys, now=time.time, remembered_max=_REMEMBERED_TOKENS_MAX)
+    return AccessTokenService(issuer, remembering)
 
 
 def rotation_lead_s(settings: Settings) -> int:
