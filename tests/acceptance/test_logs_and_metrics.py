@@ -14,7 +14,7 @@ from tests.support.client import FORM, JSON, PASSWORD, Client, Person, Reply, fr
 from tests.support.lines import open_lines
 from tests.support.measures import log_lines, measure, metrics_text
 from tests.support.nodes import Node
-from tests.support.waiting import until
+from tests.support.waiting import settled, until
 
 FIELDS = {"time", "request_id", "method", "route", "status", "outcome", "duration_ms", "user_id"}
 
@@ -146,7 +146,7 @@ def test_a_request_counts_once(case: Case, shared_node: Node, client: Client, pe
     def counted() -> list[float]:
         return [measure(shared_node, name, **labels) for name, labels in counters.items()]
 
-    requests, timed, refused = counted()
+    requests, timed, refused = settled(counted)
     assert send(client, case, person, fresh_name("r")).status == case.status
     expected = [requests + 1, timed + 1, refused + (case.outcome != "ok")]
     until(lambda: counted() == expected, "a count is wrong")  # it may follow its answer
@@ -156,7 +156,7 @@ def test_the_counts_of_all_processes_come_together(shared_node: Node) -> None:
     labels = {"route": "/health/live", "method": "GET"}
     with open_lines(shared_node) as lines:
         assert len(lines) == 2
-        counted = measure(shared_node, "tidegate_requests_total", **labels)
+        counted = settled(lambda: measure(shared_node, "tidegate_requests_total", **labels))
         for line in lines:
             assert line.get("/health/live").status == 200
         until(lambda: measure(shared_node, "tidegate_requests_total", **labels) == counted + 2, "a process is missing")

@@ -81,7 +81,7 @@ CLIENT_REFUSED: Final = refusal(401, "unauthorized", www_authenticate='Basic rea
 INVALID_PASSWORD: Final = refusal(403, "invalid password")
 USER_NOT_FOUND: Final = refusal(404, "user not found")
 NOT_FOUND: Final = refusal(404, "not found")
-TOO_LARGE: Final = refusal(413, "request too large", connection="close")
+TOO_LARGE: Final = refusal(413, "request too large")
 UNSUPPORTED: Final = refusal(415, "unsupported media type")
 
 

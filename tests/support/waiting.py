@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from tests.support.client import Reply
 from tests.support.nodes import Node
+
+T = TypeVar("T")
 
 GIVE_UP_AFTER_S: Final = 20.0
 """Far over what is promised: a busy machine must not fail a test, and a lost message must not stop the run."""
@@ -24,6 +26,16 @@ def until(is_so: Callable[[], bool], what: str) -> None:
     while not is_so():
         assert time.monotonic() < give_up_at, what
         time.sleep(0.02)
+
+
+def settled(read: Callable[[], T]) -> T:
+    """Return what *read* returns once that has not changed for longer than a count may follow its answer (0.2 s)."""
+    found = read()
+    while True:
+        time.sleep(0.5)
+        before, found = found, read()
+        if found == before:
+            return found
 
 
 def until_refused(node: Node, access_token: str) -> None:

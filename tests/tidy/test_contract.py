@@ -16,9 +16,3 @@ def test_every_route_is_described_and_nothing_else():
     routes = public_routes(Endpoints(**{field.name: answer_nothing for field in fields(Endpoints)}))
     described = [(route.method, route.template) for route in routes if route.template != "/"]
     assert described == list(OPERATIONS)
-
-
-def test_a_route_reads_a_body_if_and_only_if_one_is_described():
-    for route in public_routes(Endpoints(**{field.name: answer_nothing for field in fields(Endpoints)})):
-        operation = OPERATIONS.get((route.method, route.template))
-        assert route.reads_body == (operation is not None and (operation.form or operation.json) is not None), route

@@ -33,7 +33,7 @@ ARROWS: Final[dict[str, May]] = {
     "ports": May({"domain"}),
     "usecases": May({"domain", "ports"}),
     # Requests and jobs in.
-    "api": May({"domain", "ports", "usecases"}, {"httptools", "msgspec", "uvicorn"}),
+    "api": May({"domain", "ports", "usecases"}, {"httptools", "msgspec"}),
     "worker": May({"domain", "ports", "usecases"}),
     # What the ports are made of. None knows another: they meet in wiring.
     "storage": May({"domain", "ports"}, {"asyncpg"}),
@@ -54,7 +54,7 @@ ARROWS: Final[dict[str, May]] = {
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "passwords", "passwords.profiles", "tokens", "identifiers", "observability"},
-        {"msgspec", "uvicorn"},
+        {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the
     # secrets (tokens), starts the processes, and answers /metrics for all of them.

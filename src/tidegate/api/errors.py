@@ -128,8 +128,6 @@ def _headers_of(error: e.TidegateError) -> list[Header]:
             return [(b"www-authenticate", b'Basic realm="tidegate", charset="UTF-8"')]
         case e.MethodNotAllowed():
             return [(b"allow", ", ".join(error.allowed).encode())]
-        case e.RequestTooLarge():
-            return [(b"connection", b"close")]  # the rest of it will not be read
         case e.Unavailable():
             wait_s = error.retry_after_s + random.random() * _RETRY_JITTER_S  # noqa: S311 - spreads load, guards nothing
             return [(b"retry-after", str(max(1, round(wait_s))).encode())]

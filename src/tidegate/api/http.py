@@ -1,23 +1,15 @@
-"""The two shapes that every endpoint deals in, a request and an answer, and how a body is read."""
+"""The two shapes that every endpoint deals in: a request and an answer."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from tidegate.domain.errors import InvalidAccessToken, RequestTooLarge
+from tidegate.domain.errors import InvalidAccessToken
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 BODY_BYTES_MAX: Final = 8 * 1024
 """DESIGN section 4: the longest registration that makes sense is under 4 KiB."""
-
-_DISCARDED_BYTES_MAX: Final = 1024 * 1024
-"""How much of a body over the limit is read to the end, so that its sender hears the refusal."""
 
 JSON_TYPE: Final = (b"content-type", b"application/json")
 NO_STORE: Final = (b"cache-control", b"no-store")
@@ -29,21 +21,21 @@ _DEVICE_LENGTH_MAX: Final = 255
 """The column is varchar(255); a User-Agent over it is cut."""
 
 
-class ClientGone(Exception):  # noqa: N818 - not an error: nobody is left to be answered
-    """The client hung up before its request was whole."""
-
-
 @dataclass(slots=True)
 class Request:
-    """One request, whole: its body has been read within the limits.
+    """One request.
 
     Attributes:
         method: In capitals.
         path: Percent-decoded.
         query: The part behind the question mark, raw.
-        headers: As ASGI gives them: names in lower case, in order.
+        headers: Names in lower case, in order.
         address: The client's address, textual; None for a unix socket.
         request_id: For the log and the header X-Request-Id.
+        started: When it was whole, by `perf_counter`.
+        is_whole: False for a body over the limit, of which nothing is kept.
+        outcome: `ok`, or the word for what went wrong; for the log.
+        fault: Only of a bug: the exception, whose text may hold anything and must not be logged.
         route: The path's template once it has been found, such as ``/me/sessions/{id}``.
         path_value: What stands in the place of the template's ``{...}``.
         user_id: Whose request it is, as soon as that is known; for the log.
@@ -55,7 +47,11 @@ class Request:
     headers: list[Header]
     address: str | None
     request_id: str
+    started: float = 0.0
     body: bytes = b""
+    is_whole: bool = True
+    outcome: str = "ok"
+    fault: BaseException | None = None
     route: str = "unknown"
     path_value: str = ""
     user_id: UUID | None = None
@@ -110,44 +106,3 @@ class Answer:
     status: int
     body: bytes = b""
     headers: list[Header] = field(default_factory=lambda: [JSON_TYPE, NO_STORE])
-
-
-async def read_body(headers: list[Header], receive: Receive) -> bytes:
-    """Read the body of one request.
-
-    Raises:
-        RequestTooLarge: Over `BODY_BYTES_MAX`. Up to `_DISCARDED_BYTES_MAX` are read and thrown away first: closing on a
-            client that is still sending resets the connection, and the answer is lost with it.
-        ClientGone: The client hung up or was cut for slowness.
-    """
-    expects_go_ahead = False
-    announced = 0
-    for name, value in headers:
-        if name == b"content-length":
-            announced = int(value)  # the parser has refused what is not a number
-        elif name == b"expect":
-            expects_go_ahead = True
-    if announced > _DISCARDED_BYTES_MAX or (announced > BODY_BYTES_MAX and expects_go_ahead):
-        raise RequestTooLarge
-
-    message = await receive()
-    body = _body_of(message)
-    size = len(body)
-    while message.get("more_body", False):
-        message = await receive()
-        part = _body_of(message)
-        size += len(part)
-        if size > _DISCARDED_BYTES_MAX:
-            raise RequestTooLarge
-        if size <= BODY_BYTES_MAX:
-            body += part
-    if size > BODY_BYTES_MAX:
-        raise RequestTooLarge
-    return body
-
-
-def _body_of(message: Message) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    return body

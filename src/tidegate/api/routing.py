@@ -17,13 +17,11 @@ class Route:
         method: In capitals; GET answers HEAD too.
         template: The path; one segment may be ``{name}``.
         endpoint: What answers.
-        reads_body: Whether the body is read before the endpoint is called.
     """
 
     method: str
     template: str
     endpoint: Endpoint
-    reads_body: bool = False
 
 
 class Router:

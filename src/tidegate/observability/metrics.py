@@ -1,5 +1,7 @@
 """Every metric, once. With PROMETHEUS_MULTIPROC_DIR in the environment all processes of a node count into one place."""
 
+import asyncio
+from bisect import bisect_left
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -22,23 +24,72 @@ REVOCATIONS_FED: Final = Gauge(
 )
 
 
+_FLUSH_INTERVAL_S: Final = 0.2
+"""How late a request may be counted. Counting each at once costs 5 us, a sixth of a cached `/me`; so, 0.9 us."""
+
+
 class RequestCounter:
-    """Counts requests; keeps the labelled children, because finding one costs more than raising it."""
+    """Counts requests: at once into a tally of its own, from there now and then into the metrics."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, str, int], Counter] = {}
-        self._seconds: dict[str, Histogram] = {}
+        self._tallies: dict[tuple[str, str, int, str], _Tally] = {}
+        self._flush_due: asyncio.TimerHandle | None = None
 
     def count(self, *, route: str, method: str, status: int | None, outcome: str, duration_s: float) -> None:
         """Count one request; status 499 stands for a client that was gone before its answer."""
-        key = (route, method, status or 499)
-        requests = self._requests.get(key)
-        if requests is None:
-            requests = self._requests[key] = REQUESTS.labels(route, method, str(status or 499))
-        requests.inc()
-        seconds = self._seconds.get(route)
-        if seconds is None:
-            seconds = self._seconds[route] = REQUEST_SECONDS.labels(route)
-        seconds.observe(duration_s)
-        if outcome != "ok":
-            REFUSED.labels(route, outcome).inc()
+        key = (route, method, status or 499, outcome)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally(*key)
+        tally.seconds += duration_s
+        tally.buckets[bisect_left(_SECONDS, duration_s)] += 1
+        if self._flush_due is None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self.flush()
+            else:
+                self._flush_due = loop.call_later(_FLUSH_INTERVAL_S, self.flush)
+
+    def flush(self) -> None:
+        """Bring what was counted into the metrics."""
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
+        for tally in self._tallies.values():
+            tally.flush()
+
+
+class _Tally:
+    """What has been counted under one set of labels and not been flushed yet.
+
+    Attributes:
+        seconds: Of all its requests together.
+        buckets: How many took up to each of `_SECONDS`, and longer than the last.
+    """
+
+    __slots__ = ("_into_buckets", "_into_refused", "_into_requests", "_into_sum", "buckets", "seconds")
+
+    def __init__(self, route: str, method: str, status: int, outcome: str) -> None:
+        self._into_requests = REQUESTS.labels(route, method, str(status))
+        self._into_refused = None if outcome == "ok" else REFUSED.labels(route, outcome)
+        # The library can observe one by one only; a histogram is these values, and a test holds that it stays so.
+        histogram = REQUEST_SECONDS.labels(route)
+        self._into_sum = histogram._sum  # noqa: SLF001 - see above
+        self._into_buckets = histogram._buckets  # noqa: SLF001 - see above
+        self.seconds = 0.0
+        self.buckets = [0] * (len(_SECONDS) + 1)
+
+    def flush(self) -> None:
+        requests = sum(self.buckets)
+        if not requests:
+            return
+        self._into_requests.inc(requests)
+        if self._into_refused is not None:
+            self._into_refused.inc(requests)
+        self._into_sum.inc(self.seconds)
+        for into, count in zip(self._into_buckets, self.buckets, strict=True):
+            if count:
+                into.inc(count)
+        self.seconds = 0.0
+        self.buckets = [0] * len(self.buckets)

@@ -3,18 +3,17 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
-from types import FrameType
+from time import perf_counter
 from typing import Final, Never
 
 import msgspec
-import uvicorn
 
 from tidegate import __version__
 from tidegate.api import docs_page, openapi
-from tidegate.api.app import Application, Seen
+from tidegate.api.app import Application
 from tidegate.api.contract import Endpoints, public_routes
 from tidegate.api.endpoints.availability import AvailabilityEndpoint
 from tidegate.api.endpoints.health import ReadyEndpoint, live
@@ -29,8 +28,9 @@ from tidegate.api.endpoints.revoke import RevokeEndpoint
 from tidegate.api.endpoints.sessions import EndSessionEndpoint, ListSessionsEndpoint
 from tidegate.api.endpoints.well_known import fixed_endpoint, jwks_endpoint, metadata_endpoint
 from tidegate.api.errors import Refuser
-from tidegate.api.protocol import BoundedHttpProtocol, cut_slow_clients
+from tidegate.api.http import Request
 from tidegate.api.routing import Router
+from tidegate.api.server import HttpServer
 from tidegate.config import Profile, Settings
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.observability import metrics
@@ -92,28 +92,19 @@ async def serve_api(settings: Settings, listener: socket.socket) -> None:
     """
     with open_log(settings) as log:
         async with open_application(settings, log) as application:
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    application,
-                    http=BoundedHttpProtocol,
-                    ws="none",
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    proxy_headers=False,
-                    server_header=False,
-                    timeout_keep_alive=_KEEP_ALIVE_S,
-                    timeout_graceful_shutdown=_DRAIN_S,
-                    backlog=_BACKLOG,
-                )
-            )
-            # Accepted connections inherit it: an answer goes out in two writes, and must not wait for the first one's ACK.
+            # Accepted connections inherit it where the event loop does not set it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            deadline_s = settings.receive_deadline_ms / 1000
+            server = HttpServer(
+                application=application,
+                request_deadline_s=settings.request_deadline_ms / 1000,
+                receive_deadline_s=settings.receive_deadline_ms / 1000,
+                keep_alive_s=_KEEP_ALIVE_S,
+            )
+            stopping = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stopping.set)
             log.event("info", "api", f"serving with {settings.hash_threads} hash threads")
-            async with background(cut_slow_clients(server.server_state, receive_deadline_s=deadline_s)):
-                with _signals_only_noted():
-                    await server.serve(sockets=[listener])
+            await server.serve(listener, until=stopping, drain_s=_DRAIN_S, backlog=_BACKLOG)
         log.event("info", "api", "stopped")
 
 
@@ -130,9 +121,8 @@ async def open_application(settings: Settings, log: JsonLog) -> AsyncIterator[Ap
         yield Application(
             router=Router(public_routes(_endpoints(settings, primary, sessions, passwords, tokens, feed))),
             refuser=Refuser(is_uniform=settings.profile is Profile.HARDENED),
-            deadline_s=settings.request_deadline_ms / 1000,
             trusted_hops=settings.trusted_hops,
-            on_seen=_Observer(log),
+            on_seen=opened.enter_context(closing(_Observer(log))),
         )
 
 
@@ -230,26 +220,31 @@ class _Observer:
         self._log = log
         self._counter = metrics.RequestCounter()
 
-    def __call__(self, seen: Seen) -> None:
-        request = seen.request
+    def __call__(self, request: Request, status: int | None) -> None:
         method = request.method if request.method in _METHODS else "OTHER"
+        duration_s = perf_counter() - request.started
         self._counter.count(
-            route=request.route, method=method, status=seen.status, outcome=seen.outcome, duration_s=seen.duration_s
+            route=request.route, method=method, status=status, outcome=request.outcome, duration_s=duration_s
         )
+        fault = request.fault
         self._log.write(
             RequestLine(
                 time=utc_now(),
                 request_id=request.request_id,
                 method=method,
                 route=request.route,
-                status=seen.status,
-                outcome=seen.outcome,
-                duration_ms=round(seen.duration_s * 1000, 3),
+                status=status,
+                outcome=request.outcome,
+                duration_ms=round(duration_s * 1000, 3),
                 user_id=None if request.user_id is None else str(request.user_id),
-                error=None if seen.fault is None else type(seen.fault).__name__,
-                frames=None if seen.fault is None else frames_of(seen.fault),
+                error=None if fault is None else type(fault).__name__,
+                frames=None if fault is None else frames_of(fault),
             )
         )
+
+    def close(self) -> None:
+        """Count what is left."""
+        self._counter.flush()
 
 
 async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed, *, threads: int) -> Never:
@@ -262,18 +257,3 @@ async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed
         metrics.DATABASE_IN_USE.set(primary.in_use)
         metrics.REVOCATIONS_FED.set(feed.is_trusted)
         await asyncio.sleep(_GAUGES_INTERVAL_S)
-
-
-@contextmanager
-def _signals_only_noted() -> Iterator[None]:
-    """Keep the process alive when uvicorn, having drained, sends itself the signal again: there is more to close."""
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        pass
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,12 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.asgi import call
-from tidegate.api.app import Application, Seen, client_address
+from tidegate.api.app import Application, client_address
 from tidegate.api.errors import Refuser
-from tidegate.api.http import BODY_BYTES_MAX, Answer, Request
+from tidegate.api.http import Answer, Header, Request
 from tidegate.api.routing import Endpoint, Route, Router
-from tidegate.domain.errors import UnknownUser, WrongPassword
+from tidegate.domain.errors import WrongPassword
 
 OK = b'{"ok":true}'
 
@@ -19,38 +18,46 @@ async def _ok(request: Request) -> Answer:
     return Answer(200, request.body or OK)
 
 
-def an_application(
-    endpoint: Endpoint = _ok, *, deadline_s: float = 5.0, trusted_hops: int = 0
-) -> tuple[Application, list[Seen]]:
-    seen: list[Seen] = []
+def an_application(endpoint: Endpoint = _ok, *, trusted_hops: int = 0) -> Application:
     routes = [
-        Route("POST", "/thing", endpoint, reads_body=True),
+        Route("POST", "/thing", endpoint),
         Route("GET", "/thing", endpoint),
         Route("DELETE", "/thing/{id}", endpoint),
         Route("POST", "/thing/{id}/use", endpoint),
     ]
-    application = Application(
+    return Application(
         router=Router(routes),
         refuser=Refuser(is_uniform=False),
-        deadline_s=deadline_s,
         trusted_hops=trusted_hops,
-        on_seen=seen.append,
+        on_seen=lambda request, status: None,
     )
-    return application, seen
 
 
-def test_an_answer_goes_out_whole_and_is_seen_once():
-    application, seen = an_application()
-    reply = call(application, "POST", "/thing", parts=[b"a", b"b", b"c"])
-    assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"abc", "3")
-    assert [(one.outcome, one.status, one.request.route) for one in seen] == [("ok", 200, "/thing")]
+def a_request(
+    application: Application,
+    method: str = "GET",
+    path: str = "/thing",
+    *,
+    headers: list[Header] | None = None,
+    body: bytes = b"",
+    is_whole: bool = True,
+    peer: str | None = "127.0.0.1",
+) -> Request:
+    return application.request(
+        method=method, path=path, query=b"", headers=headers or [], peer=peer, body=body, is_whole=is_whole
+    )
 
 
-def test_the_body_is_forgotten_before_the_request_is_told_of():
-    """It may hold a password."""
-    application, seen = an_application()
-    call(application, "POST", "/thing", parts=[b"password=canary"])
-    assert seen[0].request.body == b""
+def answered(application: Application, request: Request) -> Answer:
+    return asyncio.run(application.answer(request))
+
+
+def test_a_request_is_answered_by_its_endpoint_and_its_body_forgotten():
+    """The body may hold a password."""
+    application = an_application()
+    request = a_request(application, "POST", body=b"password=canary")
+    assert answered(application, request).body == b"password=canary"
+    assert (request.outcome, request.route, request.body) == ("ok", "/thing", b"")
 
 
 @pytest.mark.parametrize(
@@ -69,93 +76,54 @@ def test_the_body_is_forgotten_before_the_request_is_told_of():
     ],
 )
 def test_a_path_and_a_method_find_their_endpoint_or_say_why_not(method, path, status, allow):
-    application, seen = an_application()
-    reply = call(application, method, path)
-    assert (reply.status, reply.headers.get("allow")) == (status, allow)
-    assert "7" not in seen[0].request.route, "the log has templates, not paths"
+    application = an_application()
+    request = a_request(application, method, path)
+    answer = answered(application, request)
+    assert answer.status == status
+    assert dict(answer.headers).get(b"allow") == (None if allow is None else allow.encode())
+    assert "7" not in request.route, "the log has templates, not paths"
 
 
-def test_a_bug_is_answered_500_and_told_with_its_exception():
+def test_a_bug_is_answered_500_and_kept_for_the_log():
     async def broken(request: Request) -> Answer:
         raise KeyError("canary")
 
-    application, seen = an_application(broken)
-    reply = call(application, "GET", "/thing")
-    assert (reply.status, reply.body) == (500, b'{"code":"500","message":"internal server error"}')
-    assert isinstance(seen[0].fault, KeyError)
+    application = an_application(broken)
+    request = a_request(application)
+    answer = answered(application, request)
+    assert (answer.status, answer.body) == (500, b'{"code":"500","message":"internal server error"}')
+    assert isinstance(request.fault, KeyError)
+    assert (request.outcome, request.body) == ("internal_error", b"")
 
 
 def test_a_refusal_is_told_by_its_name_and_user():
     async def refusing(request: Request) -> Answer:
         raise WrongPassword(UUID(int=5))
 
-    application, seen = an_application(refusing)
-    assert call(application, "GET", "/thing").status == 403
-    assert (seen[0].outcome, seen[0].request.user_id, seen[0].fault) == ("wrong_password", UUID(int=5), None)
+    application = an_application(refusing)
+    request = a_request(application)
+    assert answered(application, request).status == 403
+    assert (request.outcome, request.user_id, request.fault) == ("wrong_password", UUID(int=5), None)
 
 
-def test_a_request_ends_by_its_deadline():
-    """Promise P10."""
-
-    async def stuck(request: Request) -> Answer:
-        await asyncio.Event().wait()
-        raise UnknownUser
-
-    application, seen = an_application(stuck, deadline_s=0.01)
-    reply = call(application, "GET", "/thing")
-    assert (reply.status, seen[0].outcome) == (503, "deadline_exceeded")
-    assert "retry-after" in reply.headers
-
-
-@pytest.mark.parametrize(
-    ("size", "announced", "status"),
-    [
-        (BODY_BYTES_MAX, True, 200),
-        (BODY_BYTES_MAX, False, 200),
-        (BODY_BYTES_MAX + 1, True, 413),
-        (BODY_BYTES_MAX + 1, False, 413),
-        (50_000_000, True, 413),
-        (50_000_000, False, 413),
-    ],
-)
-def test_a_body_over_the_limit_is_refused_however_it_comes(size, announced, status):
-    application, _ = an_application()
-    headers = [(b"content-length", str(size).encode())] if announced else []
-    piece = b"x" * 65_536
-    parts = [piece] * (size // 65_536) + [b"x" * (size % 65_536)]
-    reply = call(application, "POST", "/thing", headers=headers, parts=parts)
-    assert reply.status == status
-    assert (reply.headers.get("connection") == "close") == (status == 413)
-
-
-def test_a_client_that_waits_for_the_go_ahead_is_refused_before_it_sends():
-    application, _ = an_application()
-    headers = [(b"content-length", b"9000"), (b"expect", b"100-continue")]
-    assert call(application, "POST", "/thing", headers=headers, parts=[b"", b""], hangs_up=True).status == 413
-
-
-def test_a_client_that_hangs_up_is_not_answered():
-    application, seen = an_application()
-    reply = call(application, "POST", "/thing", parts=[b"half", b"never"], hangs_up=True)
-    assert reply.status == 0
-    assert (seen[0].outcome, seen[0].status) == ("client_gone", None)
+def test_a_body_over_the_limit_is_refused_where_the_path_is_known():
+    application = an_application()
+    assert answered(application, a_request(application, "POST", is_whole=False)).status == 413
+    assert answered(application, a_request(application, "POST", "/nothing", is_whole=False)).status == 404
 
 
 @pytest.mark.parametrize(
     ("given", "kept"), [(b"abc-1.2_X", True), (b"a b", False), (b"x" * 65, False), (b"", False), (b'"}\n{"', False)]
 )
 def test_a_request_id_is_taken_from_the_caller_only_if_it_is_harmless(given, kept):
-    application, seen = an_application()
-    reply = call(application, "GET", "/thing", headers=[(b"x-request-id", given)])
-    assert (reply.headers["x-request-id"] == given.decode()) == kept
-    assert seen[0].request.request_id == reply.headers["x-request-id"]
+    request = a_request(an_application(), headers=[(b"x-request-id", given)])
+    assert (request.request_id == given.decode()) == kept
+    assert request.request_id
 
 
 def test_two_requests_have_two_ids():
-    application, seen = an_application()
-    for _ in range(2):
-        call(application, "GET", "/thing")
-    assert len({one.request.request_id for one in seen}) == 2
+    application = an_application()
+    assert a_request(application).request_id != a_request(application).request_id
 
 
 @pytest.mark.parametrize(
@@ -176,9 +144,6 @@ def test_the_client_is_as_many_entries_from_the_right_as_there_are_proxies_of_ou
 
 
 def test_without_trusted_proxies_the_address_is_the_socket_s():
-    application, seen = an_application(trusted_hops=0)
-    call(application, "GET", "/thing", headers=[(b"x-forwarded-for", b"9.9.9.9")], client=("10.1.2.3", 1))
-    assert seen[0].request.address == "10.1.2.3"
-    application, seen = an_application(trusted_hops=1)
-    call(application, "GET", "/thing", headers=[(b"x-forwarded-for", b"9.9.9.9")], client=("10.1.2.3", 1))
-    assert seen[0].request.address == "9.9.9.9"
+    headers = [(b"x-forwarded-for", b"9.9.9.9")]
+    assert a_request(an_application(trusted_hops=0), headers=headers, peer="10.1.2.3").address == "10.1.2.3"
+    assert a_request(an_application(trusted_hops=1), headers=headers, peer="10.1.2.3").address == "9.9.9.9"

@@ -16,7 +16,7 @@ JSON = b"application/json"
 
 def a_request(body: bytes, media_type: bytes | None, query: bytes = b"") -> Request:
     headers = [] if media_type is None else [(b"content-type", media_type)]
-    return Request("POST", "/x", query, headers, None, str(uuid4()), body)
+    return Request("POST", "/x", query, headers, None, str(uuid4()), body=body)
 
 
 def reason(refusal: pytest.ExceptionInfo[InvalidRequest]) -> str:

@@ -1,0 +1,411 @@
+"""Serves HTTP/1.1 on a listening socket, within limits of size and time: httptools parses, we answer (ADR 0011).
+
+A protocol of our own, because at the price of a cached `/me` the server is the request: what uvicorn does for every ASGI
+application costs more than all that Tidegate does besides. What is spoken is deliberately little: requests with bodies of a
+few kilobytes, answers that are whole before they are sent, keep-alive, pipelining; no upgrade, no trailers, no TLS.
+"""
+
+import asyncio
+import re
+import socket
+from collections import deque
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+from itertools import takewhile
+from time import time
+from typing import Final, cast
+from urllib.parse import unquote
+
+import httptools
+
+from tidegate.api.app import Application
+from tidegate.api.errors import ANSWERS, Told, fixed_body
+from tidegate.api.http import BODY_BYTES_MAX, Answer, Header, Request
+from tidegate.domain.errors import InvalidRequest, RequestTooLarge
+
+HEAD_BYTES_MAX: Final = 16 * 1024
+"""Request line and headers together: twice what most servers and proxies take."""
+
+DISCARDED_BYTES_MAX: Final = 1024 * 1024
+"""How much of a body over the limit is read to its end before it is refused."""
+
+_PIPELINED_MAX: Final = 16
+"""Requests of one connection that may wait for the answer to an earlier one; then nothing more is read from it."""
+
+_LINGER_S: Final = 1.0
+"""How long a refused client may go on sending before the connection is closed: closing at once would reset it, and the
+answer would be lost with it (RFC 9112 section 9.6)."""
+
+_SWEEP_INTERVAL_S: Final = 0.1
+"""How often deadlines are looked at: one look at the oldest costs less than a timer a request."""
+
+_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+"""No other protocol is spoken here, and an offer of one may be passed over (RFC 9110 section 7.8). The parser would take
+what follows the head for the other protocol and lose the body; Java's client offers h2c with its first request."""
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\ndate: ".encode() for status in HTTPStatus if status >= 200
+}
+
+
+class _Refused(Exception):  # noqa: N818 - caught by the parser that called us
+    """Raised inside a parser callback to stop it; says with what to refuse."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(told.status)
+        self.told = told
+
+
+class HttpServer:
+    """One listening socket and its connections.
+
+    Args:
+        application: Answers whole requests.
+        request_deadline_s: From a request's last byte to its answer (promise P10).
+        receive_deadline_s: From a request's first byte, or the connection's opening, to its last byte; and for a client
+            that does not read its answers.
+        keep_alive_s: How long a connection may rest between requests.
+    """
+
+    def __init__(
+        self, *, application: Application, request_deadline_s: float, receive_deadline_s: float, keep_alive_s: float
+    ) -> None:
+        self.application = application
+        self.connections: set[Connection] = set()
+        self.date = b""
+        self.is_stopping = False
+        self._all_gone = asyncio.Event()
+        # Each in the order of its times, oldest first: a sweep looks at those that are due and no others.
+        self.receiving: dict[Connection, float] = {}
+        self.answering: dict[Connection, float] = {}
+        self.resting: dict[Connection, float] = {}
+        self.stalled: dict[Connection, float] = {}
+        self._deadlines = (
+            (self.receiving, receive_deadline_s, Connection.cut),
+            (self.stalled, receive_deadline_s, Connection.cut),
+            (self.answering, request_deadline_s, Connection.give_up),
+            (self.resting, keep_alive_s, Connection.end),
+        )
+
+    async def serve(self, listener: socket.socket, *, until: asyncio.Event, drain_s: float, backlog: int) -> None:
+        """Accept and answer until *until* is set, then let requests under way end, for *drain_s* at most.
+
+        Args:
+            listener: Bound; closed at the end.
+            until: The signal to stop.
+            drain_s: After that the connections that are left are cut.
+            backlog: Connections that the kernel holds for us.
+        """
+        loop = asyncio.get_running_loop()
+        sweeping = asyncio.create_task(self._sweep())
+        self._tell_time()
+        accepting = await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=backlog)
+        try:
+            await until.wait()
+        finally:
+            accepting.close()
+            self.is_stopping = True
+            for connection in list(self.connections):
+                connection.end()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), drain_s if self.connections else 0)
+            for connection in list(self.connections):
+                connection.cut()
+            sweeping.cancel()
+
+    def forget(self, connection: "Connection") -> None:
+        """It is gone."""
+        self.connections.discard(connection)
+        for since_of, _, _ in self._deadlines:
+            since_of.pop(connection, None)
+        if self.is_stopping and not self.connections:
+            self._all_gone.set()
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            self._tell_time()
+            now = loop.time()
+            for since_of, patience_s, act in self._deadlines:
+                for connection in _due(since_of, now - patience_s):
+                    act(connection)
+
+    def _tell_time(self) -> None:
+        self.date = formatdate(time(), usegmt=True).encode() + b"\r\n"
+
+
+def _due(since_of: "dict[Connection, float]", before: float) -> "list[Connection]":
+    """The first entries of *since_of*, those whose time is not after *before*."""
+    return [connection for connection, _ in takewhile(lambda entry: entry[1] <= before, since_of.items())]
+
+
+class Connection(asyncio.Protocol):
+    """One client. Its requests are answered one after the other, in their order."""
+
+    __slots__ = (
+        "_address",
+        "_body",
+        "_body_size",
+        "_head_bytes",
+        "_headers",
+        "_is_in_head",
+        "_is_last",
+        "_is_late",
+        "_is_refused",
+        "_is_writable",
+        "_loop",
+        "_parsed_head_bytes",
+        "_parser",
+        "_server",
+        "_task",
+        "_transport",
+        "_url",
+        "_waiting",
+    )
+
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._address: str | None = None
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._url = b""
+        self._headers: list[Header] = []
+        self._body = b""
+        self._body_size = 0
+        self._head_bytes = 0
+        self._parsed_head_bytes = 0
+        self._is_in_head = True
+        self._is_last = False
+        self._is_late = False
+        self._is_refused = False
+        self._is_writable = True
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client that connects and says nothing is slow too."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else None
+        self._server.connections.add(self)
+        self._server.receiving[self] = self._loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the event loop's word for it
+        """The client is gone; what is under way for it ends by itself, for it may have been promised to the database."""
+        self._waiting.clear()
+        self._server.forget(self)
+        if not self._is_in_head and not self._is_refused:
+            with suppress(UnicodeDecodeError, httptools.HttpParserError):  # a target that would have been refused
+                self._server.application.gone(self._request())
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless the head has grown over its limit."""
+        if self._is_refused:
+            return
+        if self._is_in_head:
+            # The parser hands over a header only when it is whole, so what comes is counted before it is parsed.
+            if self._head_bytes + len(data) > HEAD_BYTES_MAX and b"\r\n\r\n" not in data:
+                self._refuse(ANSWERS[RequestTooLarge])
+                return
+            self._head_bytes += len(data)
+            if b"pgrade:" in data or b"PGRADE:" in data:
+                data = _UPGRADE.sub(b"\r\nx-upgrade-passed-over:", data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._refuse(cause.told if isinstance(cause, _Refused) else ANSWERS[InvalidRequest])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(ANSWERS[InvalidRequest])
+
+    def eof_received(self) -> bool:
+        """The client will send no more; what it has asked is still answered."""
+        self._is_last = True
+        return self._task is not None and not self._is_refused  # else the event loop closes
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: nothing more is answered until it has."""
+        self._is_writable = False
+        self._server.stalled[self] = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._is_writable = True
+        self._server.stalled.pop(self, None)
+        self._next()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        server = self._server
+        server.resting.pop(self, None)
+        server.receiving.setdefault(self, self._loop.time())
+        self._url = b""
+        self._headers = []
+        self._body = b""
+        self._body_size = 0
+        self._parsed_head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._count(len(url))
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header."""
+        self._count(len(name) + len(value) + 4)
+        self._headers.append((name.lower(), value))
+
+    def _count(self, size: int) -> None:
+        self._parsed_head_bytes += size
+        if self._parsed_head_bytes > HEAD_BYTES_MAX:
+            raise _Refused(ANSWERS[RequestTooLarge])
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; what is announced and too large is refused now."""
+        self._is_in_head = False
+        announced, expects_go_ahead = 0, False
+        for name, value in self._headers:
+            if name == b"content-length":
+                announced = int(value)  # the parser has refused what is not a number
+            elif name == b"expect":
+                expects_go_ahead = value.lower() == b"100-continue"
+        if announced > (BODY_BYTES_MAX if expects_go_ahead else DISCARDED_BYTES_MAX):
+            raise _Refused(ANSWERS[RequestTooLarge])
+        if expects_go_ahead and self._task is None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body; of one over the limit only the size is kept."""
+        self._body_size += len(body)
+        if self._body_size <= BODY_BYTES_MAX:
+            self._body += body
+        elif self._body_size > DISCARDED_BYTES_MAX:
+            raise _Refused(ANSWERS[RequestTooLarge])
+
+    def on_message_complete(self) -> None:
+        """The request is whole: answer it, or let it wait its turn."""
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._server.receiving.pop(self, None)
+        if not self._parser.should_keep_alive():
+            self._is_last = True
+        self._waiting.append(self._request())
+        self._body = b""
+        if self._task is None:
+            self._next()
+        elif len(self._waiting) >= _PIPELINED_MAX:
+            self._transport.pause_reading()
+
+    def _request(self) -> Request:
+        """What has come, as far as it has."""
+        target, _, query = self._target()
+        path = target.decode("ascii")
+        return self._server.application.request(
+            method=self._parser.get_method().decode("ascii"),
+            path=unquote(path) if "%" in path else path,
+            query=query,
+            headers=self._headers,
+            peer=self._address,
+            body=self._body,
+            is_whole=self._body_size <= BODY_BYTES_MAX,
+        )
+
+    def _target(self) -> tuple[bytes, bytes, bytes]:
+        if self._url.startswith(b"/"):
+            return self._url.partition(b"?")
+        url = httptools.parse_url(self._url)  # a proxy's absolute form (RFC 9112 section 3.2.2)
+        return url.path or b"/", b"?", url.query or b""
+
+    # What follows.
+
+    def _next(self) -> None:
+        """Begin to answer the request that has waited longest, if one may be answered now."""
+        if self._task is not None or not self._is_writable:
+            return
+        if not self._waiting:
+            if self._is_last:
+                self.end()
+            return
+        request = self._waiting.popleft()
+        if len(self._waiting) == _PIPELINED_MAX - 1:
+            self._transport.resume_reading()
+        self._server.answering[self] = self._loop.time()
+        self._task = self._loop.create_task(self._serve(request))
+
+    async def _serve(self, request: Request) -> None:
+        application = self._server.application
+        try:
+            answer = await application.answer(request)
+        except asyncio.CancelledError:
+            if not self._is_late:
+                raise
+            answer = application.late(request)
+        finally:
+            self._task = None
+            self._server.answering.pop(self, None)
+        self._is_late = False
+        if self._transport.is_closing():
+            request.outcome = "client_gone"
+            application.seen(request, None)
+            return
+        self._write(request, answer)
+        application.seen(request, answer.status)
+        self._next()
+
+    def _write(self, request: Request, answer: Answer) -> None:
+        closes = self._is_last and not self._waiting
+        parts = [_STATUS_LINES[answer.status], self._server.date]
+        for name, value in answer.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"x-request-id: ", request.request_id.encode(), b"\r\n")
+        if closes:
+            parts.append(b"connection: close\r\n")
+        if answer.status == 304:  # RFC 9110 section 8.6: there is no content to measure
+            parts.append(b"\r\n")
+        else:
+            parts += (b"content-length: %d\r\n\r\n" % len(answer.body), b"" if request.method == "HEAD" else answer.body)
+        self._transport.write(b"".join(parts))
+        if closes:
+            self._transport.close()
+        elif self not in self._server.receiving:
+            self._server.resting[self] = self._loop.time()
+
+    def end(self) -> None:
+        """Close once what has been asked is answered."""
+        self._is_last = True
+        if self._task is None and not self._waiting:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Close now, whatever is under way."""
+        self._server.receiving.pop(self, None)
+        self._transport.abort()
+
+    def give_up(self) -> None:
+        """The request under way is over its deadline: end it and say so."""
+        self._server.answering.pop(self, None)
+        if self._task is not None:
+            self._is_late = True
+            self._task.cancel()
+
+    def _refuse(self, told: Told) -> None:
+        """Answer what cannot be parsed, throw away what still comes, and close."""
+        self._is_refused = self._is_last = True
+        self._server.receiving.pop(self, None)
+        if self._task is not None or self._waiting:
+            return  # the answers to whole requests go out first, and the last of them closes
+        body = fixed_body(told.status, told.message)
+        head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\ncache-control: no-store\r\n"
+        self._transport.write(
+            b"".join((_STATUS_LINES[told.status], self._server.date, head.encode(), b"connection: close\r\n\r\n", body))
+        )
+        if self._transport.can_write_eof():
+            self._transport.write_eof()  # the client need not wait to know that this was all
+        self._loop.call_later(_LINGER_S, self._transport.close)
