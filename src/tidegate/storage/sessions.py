@@ -6,6 +6,7 @@ from uuid import UUID
 
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.sessions import Fate, NewSession, Rotation, SessionLifetimes, SessionView
+from tidegate.storage.coalescing import BATCH_KEYS_MAX, WRITES_AT_ONCE_MAX, Coalescer
 from tidegate.storage.pools import PrimaryPool
 
 _SHOWN_MAX: Final = 100
@@ -26,9 +27,31 @@ class PostgresSessions:
         self._idle = timedelta(seconds=min(lifetimes.idle_s, lifetimes.absolute_s))
         self._absolute = timedelta(seconds=lifetimes.absolute_s)
         self._grace = timedelta(seconds=lifetimes.reuse_grace_s)
+        self._open_together = Coalescer(self._open_all, keys_max=BATCH_KEYS_MAX, batches_max=WRITES_AT_ONCE_MAX)
+        self._rotate_together = Coalescer(self._rotate_all, keys_max=BATCH_KEYS_MAX, batches_max=WRITES_AT_ONCE_MAX)
 
     async def open(self, session: NewSession, *, relied_on: str) -> bool:
         """See `ports.Sessions.open`."""
+        return bool(await self._open_together((session, relied_on))) or await self._open_alone(session, relied_on)
+
+    async def _open_all(self, asked: list[tuple[NewSession, str]]) -> dict[tuple[NewSession, str], bool]:
+        if len(asked) == 1:
+            return {}  # nobody to share with: the statement that waits does it in one round trip
+        sessions = [session for session, _ in asked]
+        rows = await self._pool.fetch(
+            "open_sessions",
+            [session.user_id for session in sessions],
+            [relied_on for _, relied_on in asked],
+            [session.session_id for session in sessions],
+            self._idle,
+            self._absolute,
+            [session.device for session in sessions],
+            [session.address for session in sessions],
+        )
+        opened = {row[0] for row in rows}
+        return {key: True for key in asked if key[0].session_id in opened}
+
+    async def _open_alone(self, session: NewSession, relied_on: str) -> bool:
         opened = await self._pool.fetchrow(
             "open_session",
             session.user_id,
@@ -43,6 +66,9 @@ class PostgresSessions:
 
     async def rotate(self, grant: RefreshGrant) -> Rotation:
         """See `ports.Sessions.rotate`."""
+        user_id = await self._rotate_together(grant)
+        if user_id is not None:
+            return Rotation(Fate.ROTATED, user_id)
         rotated = await self._pool.fetchrow("rotate_session", grant.session_id, grant.generation, self._idle)
         if rotated is not None:
             return Rotation(Fate.ROTATED, rotated["user_id"])
@@ -54,6 +80,15 @@ class PostgresSessions:
         if await self.revoke(grant.session_id):
             return Rotation(Fate.REUSED, stale["user_id"])
         return Rotation(Fate.DEAD, None)  # somebody else has just revoked it
+
+    async def _rotate_all(self, asked: list[RefreshGrant]) -> dict[RefreshGrant, UUID]:
+        """Rotate what can be rotated without waiting; equal grants of a batch share their successor, as racing ones do."""
+        if len(asked) == 1:
+            return {}  # nobody to share with: the statement that waits does it in one round trip
+        rows = await self._pool.fetch(
+            "rotate_sessions", [grant.session_id for grant in asked], [grant.generation for grant in asked], self._idle
+        )
+        return {RefreshGrant(row["session_id"], row["rotated"]): row["user_id"] for row in rows}
 
     async def is_live(self, session_id: UUID) -> bool:
         """See `ports.Sessions.is_live`."""

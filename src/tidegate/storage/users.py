@@ -1,19 +1,21 @@
 """Users in PostgreSQL."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from tidegate.domain.errors import FieldFault, IdentifierTaken
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
+from tidegate.storage.coalescing import BATCH_KEYS_MAX, READS_AT_ONCE_MAX, Coalescer
 from tidegate.storage.connections import Row
 from tidegate.storage.failures import UniqueViolated
 from tidegate.storage.pools import PrimaryPool
 
 _FIND: Final = {
-    IdentifierKind.USERNAME: "find_user_by_username",
-    IdentifierKind.EMAIL: "find_user_by_email",
-    IdentifierKind.PHONE_NUMBER: "find_user_by_phone_number",
+    IdentifierKind.USERNAME: "find_users_by_username",
+    IdentifierKind.EMAIL: "find_users_by_email",
+    IdentifierKind.PHONE_NUMBER: "find_users_by_phone_number",
 }
 
 _IDENTIFIER_OF: Final = {
@@ -29,10 +31,18 @@ class PostgresUsers:
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
+        self._find = {
+            kind: Coalescer(partial(self._find_all, statement), keys_max=BATCH_KEYS_MAX, batches_max=READS_AT_ONCE_MAX)
+            for kind, statement in _FIND.items()
+        }
+        self._profile = Coalescer(self._profiles, keys_max=BATCH_KEYS_MAX, batches_max=READS_AT_ONCE_MAX)
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
         """See `ports.UserReader.find`."""
-        return _credentials(await self._pool.fetchrow(_FIND[identifier.kind], identifier.value))
+        return await self._find[identifier.kind](identifier.value)
+
+    async def _find_all(self, statement: str, asked: list[str]) -> dict[str, StoredCredentials]:
+        return {row[0]: StoredCredentials(row[1], row[2]) for row in await self._pool.fetch(statement, asked)}
 
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
         """See `ports.UserReader.credentials`."""
@@ -40,7 +50,10 @@ class PostgresUsers:
 
     async def profile(self, user_id: UUID) -> Profile | None:
         """See `ports.UserReader.profile`."""
-        return _profile(await self._pool.fetchrow("user_profile", user_id))
+        return await self._profile(user_id)
+
+    async def _profiles(self, asked: list[UUID]) -> dict[UUID, Profile]:
+        return {row["userid"]: _profile(row) for row in await self._pool.fetch("user_profiles", asked)}
 
     async def add(self, user: NewUser) -> None:
         """See `ports.UserWriter.add`."""
@@ -67,16 +80,15 @@ class PostgresUsers:
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
         """See `ports.UserWriter.change_profile`."""
-        return _profile(await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date))
+        row = await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date)
+        return None if row is None else _profile(row)
 
 
 def _credentials(row: Row | None) -> StoredCredentials | None:
     return None if row is None else StoredCredentials(row[0], row[1])
 
 
-def _profile(row: Row | None) -> Profile | None:
-    if row is None:
-        return None
+def _profile(row: Row) -> Profile:
     last_login: datetime | None = row["last_login"]
     return Profile(
         user_id=row["userid"],

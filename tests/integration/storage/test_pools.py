@@ -364,12 +364,12 @@ def test_within_a_transaction_such_a_statement_is_for_the_caller_to_try_again(da
     async def migrate() -> None:
         async with opened_world(database) as world, opened_pool(database, size=1) as pool:
             bob = await add_user(world)
-            await pool.fetchrow("user_profile", bob)
+            await pool.fetchrow("user_profiles", [bob])
             await world.outside.execute("ALTER TABLE users ALTER COLUMN full_name TYPE text")
             with pytest.raises(DatabaseUnavailable):
                 async with pool.transaction() as work:
-                    await work.fetchrow("user_profile", bob)
-            assert await pool.fetchrow("user_profile", bob) is not None
+                    await work.fetchrow("user_profiles", [bob])
+            assert await pool.fetchrow("user_profiles", [bob]) is not None
 
     asyncio.run(migrate())
 

@@ -19,6 +19,26 @@ WITH claimant AS (
 )
 SELECT user_id FROM opened;
 
+-- name: open_sessions
+-- Hot: open_session for all logins of a moment, one commit. Primary key of users.
+-- A user whose row somebody holds FOR UPDATE is passed over, so that a change of one password holds up no other login: who
+-- is missing from the answer asks again by open_session, which waits. A user changed since our snapshot is read anew by the
+-- lock, and its new password matches nobody's.
+WITH asked AS (
+    SELECT * FROM unnest($1::uuid[], $2::varchar[], $3::uuid[], $6::varchar[], $7::varchar[])
+        AS login (user_id, relied_on, session_id, device, address)
+), claimant AS (
+    SELECT userid, password FROM users WHERE userid = ANY($1::uuid[]) FOR KEY SHARE SKIP LOCKED
+), opened AS (
+    INSERT INTO sessions (session_id, user_id, idle_expires_at, absolute_expires_at, cleanup_due_at, device, address)
+    SELECT session_id, userid, now() + $4::interval, now() + $5::interval, now() + $4::interval, device, address
+    FROM asked JOIN claimant ON userid = user_id AND password = relied_on
+    RETURNING session_id, user_id
+), put AS (
+    INSERT INTO jobs (kind, user_id) SELECT 'login_succeeded', user_id FROM opened
+)
+SELECT session_id FROM opened;
+
 -- name: continue_session
 -- After a change of password, in its transaction, which holds the user's row: the session the change goes on in.
 INSERT INTO sessions (session_id, user_id, idle_expires_at, absolute_expires_at, cleanup_due_at, device, address)
@@ -36,6 +56,26 @@ UPDATE sessions SET
 WHERE session_id = $1 AND generation = $2
     AND user_id IS NOT NULL AND revoked_at IS NULL AND idle_expires_at > now()
 RETURNING user_id;
+
+-- name: rotate_sessions
+-- Hot: rotate_session for all refreshes of a moment, one commit. Primary key; touches no index (HOT).
+-- Locks in the order of the keys, and passes over what somebody else holds: two batches never wait for each other. Who is
+-- missing from the answer asks again by rotate_session, which waits.
+WITH locked AS (
+    SELECT sessions.session_id, user_id
+    FROM sessions JOIN unnest($1::uuid[], $2::integer[]) AS asked (session_id, generation) USING (session_id)
+    WHERE sessions.generation = asked.generation
+        AND user_id IS NOT NULL AND revoked_at IS NULL AND idle_expires_at > now()
+    ORDER BY sessions.session_id
+    FOR NO KEY UPDATE OF sessions SKIP LOCKED
+)
+UPDATE sessions SET
+    generation = generation + 1,
+    last_used_at = now(),
+    rotated_at = now(),
+    idle_expires_at = least(now() + $3::interval, absolute_expires_at)
+FROM locked WHERE sessions.session_id = locked.session_id
+RETURNING sessions.session_id, sessions.generation - 1 AS rotated, locked.user_id;
 
 -- name: judge_stale_generation
 -- When rotate_session found nothing. Primary key. Only reads, and so judges one moment. "Reused" stays true whatever

@@ -1,24 +1,24 @@
 -- Statements on users. All go to the primary. userid is the primary key; each identifier has a unique index of its own.
 
--- name: find_user_by_username
--- Hot: once a login. Unique index on username.
-SELECT userid, password FROM users WHERE username = $1;
+-- name: find_users_by_username
+-- Hot: all usernames that logins and registrations ask for at a moment. Unique index on username.
+SELECT username AS asked, userid, password FROM users WHERE username = ANY($1::varchar[]);
 
--- name: find_user_by_email
--- Hot: once a login. Unique index on email.
-SELECT userid, password FROM users WHERE email = $1;
+-- name: find_users_by_email
+-- As find_users_by_username. Unique index on email.
+SELECT email AS asked, userid, password FROM users WHERE email = ANY($1::varchar[]);
 
--- name: find_user_by_phone_number
--- Hot: once a login. Unique index on phone_number.
-SELECT userid, password FROM users WHERE phone_number = $1;
+-- name: find_users_by_phone_number
+-- As find_users_by_username. Unique index on phone_number.
+SELECT phone_number AS asked, userid, password FROM users WHERE phone_number = ANY($1::varchar[]);
 
 -- name: user_credentials
 -- Primary key.
 SELECT userid, password FROM users WHERE userid = $1;
 
--- name: user_profile
--- Primary key.
-SELECT userid, username, email, phone_number, full_name, birth_date, last_login FROM users WHERE userid = $1;
+-- name: user_profiles
+-- Hot: all profiles that are asked for at a moment. Primary key.
+SELECT userid, username, email, phone_number, full_name, birth_date, last_login FROM users WHERE userid = ANY($1::uuid[]);
 
 -- name: add_user
 -- No look-up before: of any number of racing adds the unique indexes let one through, the others wait for it and fail.
