@@ -208,15 +208,11 @@ class TestWithoutTheFeed:
 @contextmanager
 def nobody_let_in(server: EmbeddedPostgres, database: str) -> Iterator[None]:
     """Let PostgreSQL refuse every new connection to *database*; those that are open stay."""
-    rules = server.log.parent / "cluster" / "pg_hba.conf"
-    before = rules.read_bytes()
-    rules.write_bytes(f"local {database} all reject\n".encode() + before)
-    rows(server.dsn("postgres"), "SELECT pg_reload_conf()")
+    rows(server.dsn("postgres"), f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
     try:
         yield
     finally:
-        rules.write_bytes(before)
-        rows(server.dsn("postgres"), "SELECT pg_reload_conf()")
+        rows(server.dsn("postgres"), f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
 
 
 def database_of(node: Node) -> str:
