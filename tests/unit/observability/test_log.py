@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,26 @@ def test_a_line_is_one_json_object_with_a_time_in_utc(path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", written["time"])
     assert written["request_id"] == "a\nb"
     assert "user_id" not in written
+
+
+def test_times_grow_and_are_those_of_the_clock() -> None:
+    """Across seconds too, though lines of one second share its text."""
+    before = datetime.now(UTC)
+    times = [datetime.fromisoformat(utc_now()) for _ in range(1000)]
+    after = datetime.now(UTC)
+    assert times == sorted(times)
+    assert before - timedelta(microseconds=1) <= times[0]
+    assert times[-1] <= after
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 999, 1_000, 1_767_225_599_999_999_999, 1_767_225_600_000_000_000])
+def test_a_time_is_cut_to_microseconds_and_never_rounded_into_another_second(
+    nanoseconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: nanoseconds)
+    expected = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=nanoseconds // 1_000)
+    assert datetime.fromisoformat(utc_now()) == expected
+    assert len(utc_now()) == len("2026-01-01T00:00:00.000000Z")
 
 
 class TestWhatIsNotTold:
