@@ -5,29 +5,21 @@ What was answered and how is chance; what must hold is asked afterwards.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
-import asyncpg
 import pytest
 
-from tests.support.client import PASSWORD, Client, Reply, unverified_claims
+from tests.support.client import PASSWORD, Client, unverified_claims
 from tests.support.lines import Line, ask_all, open_lines
 from tests.support.nodes import Node
-from tests.support.revoking import refused_in_time
+from tests.support.revoking import Dead
 from tests.support.seeds import seeded
-from tests.support.tables import rows, value
-from tests.support.waiting import until
+from tests.support.tables import value
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.user_administration import UserAdministration
 
 PER_PROCESS = 8
 ROUNDS = 12
-HELD = 7_010_203
-"""The advisory lock that `holding` takes; any number."""
-
-Waiting = Callable[[], int]
 
 
 @pytest.fixture(scope="module")
@@ -38,30 +30,6 @@ def lines(shared_node: Node) -> Iterator[list[Line]]:
 
 def ask_to_log_in(line: Line, username: str, password: str) -> None:
     line.ask("POST", "/login", {"username": username, "password": password})
-
-
-@dataclass
-class Dead:
-    """The pairs that nobody may use any more.
-
-    Attributes:
-        pairs: Each as a login or a refresh answered it.
-        lines: On which that is asked.
-    """
-
-    lines: list[Line]
-    pairs: list[dict[str, str]] = field(default_factory=list)
-
-    def note(self, reply: Reply) -> None:
-        """Keep the pair of *reply*, if it has one."""
-        if reply.status == 200:
-            self.pairs.append(reply.json)
-
-    def must_be_dead(self) -> None:
-        for pair in self.pairs:
-            for line in self.lines[:2]:  # one of each process
-                assert line.form("/refresh", {"refresh_token": pair["refresh_token"]}).status == 401
-        refused_in_time(self.lines[:2], *(pair["access_token"] for pair in self.pairs))
 
 
 def test_logins_that_race_with_a_change_of_password_leave_no_session_of_the_old_one(
@@ -98,49 +66,6 @@ def test_logins_that_race_with_a_change_of_password_leave_no_session_of_the_old_
         assert live_sessions(shared_node, changed.json["access_token"]) == 1
         password = new_password
     print(f"{raced} logins came first")
-
-
-@pytest.fixture
-def held_sessions(shared_node: Node) -> Iterator[Callable[[], AbstractContextManager[Waiting]]]:
-    """Gives a block within which no new session gets beyond its INSERT, so that nothing that opens one can commit."""
-    rows(
-        shared_node.dsn,
-        f"CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({HELD}); RETURN NEW; END $$",
-    )
-    rows(shared_node.dsn, "CREATE TRIGGER hold AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION hold()")
-    yield lambda: holding(shared_node.dsn)
-    rows(shared_node.dsn, "DROP FUNCTION hold CASCADE")
-
-
-@contextmanager
-def holding(dsn: str) -> Iterator[Waiting]:
-    """Hold what the trigger waits for; tells how many transactions wait, for it or for each other."""
-    with asyncio.Runner() as runner:
-        holder = runner.run(asyncpg.connect(dsn))
-        runner.run(holder.execute(f"SELECT pg_advisory_lock({HELD})"))
-        try:
-            yield lambda: int(runner.run(holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")))
-        finally:
-            runner.run(holder.close())
-
-
-def test_a_login_that_is_about_to_commit_is_seen_by_a_change_of_password(
-    client: Client, lines: list[Line], held_sessions: Callable[[], AbstractContextManager[Waiting]]
-) -> None:
-    """The race of P3 at its narrowest: the change finds the password it relies on and no session, but one is coming."""
-    username = client.register()
-    pair = client.log_in(username)
-    with held_sessions() as waiting:
-        ask_to_log_in(lines[0], username, PASSWORD)
-        until(lambda: waiting() == 1, "the login does not reach its INSERT")
-        fields = {"current_password": PASSWORD, "new_password": f"{PASSWORD} new"}
-        lines[1].ask("POST", "/me/password", fields, token=pair["access_token"])
-        until(lambda: waiting() == 2, "the change does not reach the user or its own INSERT")
-    logged_in, changed = lines[0].answer(), lines[1].answer()
-    assert (logged_in.status, changed.status) == (200, 200)
-    Dead(lines, [pair, logged_in.json]).must_be_dead()
-    assert client.get("/me", token=changed.json["access_token"]).status == 200
 
 
 def live_sessions(node: Node, access_token: str) -> int:

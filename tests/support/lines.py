@@ -25,9 +25,19 @@ class Line:
     pid: int
     connection: http.client.HTTPConnection
 
-    def ask(self, method: str, path: str, fields: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
-        """Send a request, and do not wait for its answer."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        token: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        """Send a request, from *device*, and do not wait for its answer."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        if device is not None:
+            headers["User-Agent"] = device
         body = None
         if fields is not None:
             headers["Content-Type"] = FORM
