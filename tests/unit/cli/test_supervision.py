@@ -137,9 +137,11 @@ def test_a_second_child_that_gives_up_at_once_is_started_again(clock: Hand, prog
 
 @pytest.fixture
 def signals() -> Iterator[Signals]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     signals = Signals()
     with signals.caught():
         yield signals
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
