@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs
 
 from tidegate.config import PREFIX, Declared, Profile, Settings, SettingsError, declared
 from tidegate.passwords.profiles import PROFILES
@@ -121,9 +121,7 @@ def _parse_secret(each: Declared, text: str) -> str | bytes:
     if PLACEHOLDER in text.lower():
         raise SettingsError(f"{each.variable} still is the placeholder of the example; set a secret of your own")
     if each.name == "primary_dsn":
-        if urlsplit(text).scheme not in ("postgresql", "postgres"):
-            raise SettingsError(f"{each.variable} is no PostgreSQL URL; begin it with postgresql://")
-        return text
+        return _parse_dsn(each.variable, text)
     if each.type is str:
         if len(text) < _SECRET_CHARACTERS_MIN:
             raise SettingsError(f"{each.variable} is too short; make it {_SECRET_CHARACTERS_MIN} random characters or more")
@@ -137,6 +135,28 @@ def _parse_secret(each: Declared, text: str) -> str | bytes:
     if len(set(key)) < _SECRET_DISTINCT_MIN:
         raise SettingsError(f"{each.variable} is not random; make one: openssl rand -base64 32 | tr +/ -_")
     return key
+
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
+_SSL_MODES: Final = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+
+def _parse_dsn(variable: str, text: str) -> str:
+    """Refuse what the driver would choke on: its own words quote what it could not read, which may be a password."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("postgresql", "postgres") or not rest:
+        raise SettingsError(f"{variable} is no PostgreSQL URL; begin it with postgresql://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    hosts = authority.rpartition("@")[2].split(",")
+    if "#" in rest or not all(_HOST.fullmatch(host) for host in hosts):
+        raise SettingsError(
+            f"{variable} cannot be read; write / ? # [ ] @ : and % of its password as %2F %3F %23 and so on"
+        )
+    query = rest.partition("?")[2]
+    for mode in parse_qs(query).get("sslmode", []):
+        if mode not in _SSL_MODES:
+            raise SettingsError(f"{variable} has an unknown sslmode; take one of {', '.join(sorted(_SSL_MODES))}")
+    return text
 
 
 def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

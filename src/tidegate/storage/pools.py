@@ -146,9 +146,9 @@ class PrimaryPool:
             raise unavailable()
 
     @property
-    def size(self) -> int:
-        """How many connections there should be."""
-        return self._size
+    def opened(self) -> int:
+        """How many connections there are now: fewer than wished for while lost ones are replaced."""
+        return len(self._held)
 
     @property
     def in_use(self) -> int:

@@ -253,7 +253,7 @@ async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed
     while True:
         metrics.HASH_WAITING.set(passwords.waiting)
         metrics.HASH_RUNNING.set(passwords.running)
-        metrics.DATABASE_OPEN.set(primary.size)
+        metrics.DATABASE_OPEN.set(primary.opened)
         metrics.DATABASE_IN_USE.set(primary.in_use)
         metrics.REVOCATIONS_FED.set(feed.is_trusted)
         await asyncio.sleep(_GAUGES_INTERVAL_S)

@@ -54,7 +54,7 @@ def test_every_connection_is_open_from_the_start_and_none_is_left(database: str)
         async with bystander(database) as outside:
             async with opened_pool(database, size=5) as pool:
                 assert await outside.fetchval(CONNECTIONS) == 5
-                assert (pool.size, pool.in_use, pool.waiting) == (5, 0, 0)
+                assert (pool.opened, pool.in_use, pool.waiting) == (5, 0, 0)
                 await asyncio.gather(*(pool.ping() for _ in range(50)))
                 assert await outside.fetchval(CONNECTIONS) == 5
                 assert (pool.in_use, pool.waiting) == (0, 0)

@@ -200,3 +200,37 @@ def test_only_secrets_may_come_from_files() -> None:
     known = variables()
     assert "TIDEGATE_REFRESH_MAC_KEY_FILE" in known
     assert "TIDEGATE_PORT_FILE" not in known
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://tidegate:ZAN/QUX@db.example/tidegate",
+        "postgresql://tidegate:ZAN#QUX@db.example/tidegate",
+        "postgresql://tidegate:ZAN?QUX@db.example/tidegate",
+        "postgresql://tidegate:ZANQUX@[db.example/tidegate",
+        "postgresql://tidegate:ZANQUX@db.example:port/tidegate",
+        "postgresql://tidegate:ZANQUX@a:1,b:x/tidegate",
+        "postgresql://tidegate:ZANQUX@db.example/tidegate?sslmode=ZANQUX",
+        "postgresql://",
+        "mysql://tidegate:ZANQUX@db.example/tidegate",
+    ],
+)
+def test_a_dsn_that_the_driver_would_choke_on_is_refused_and_not_shown(dsn: str) -> None:
+    """The driver's own error quotes a piece of the password."""
+    told = fault(PRIMARY_DSN=dsn)
+    assert "TIDEGATE_PRIMARY_DSN" in told
+    assert not any(piece in told for piece in ("ZAN", "QUX"))
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://tidegate:a%2Fb%23@db.example:5432/tidegate?sslmode=verify-full",
+        "postgresql://tidegate@/tidegate?host=/run/postgresql",
+        "postgres://tidegate@[2001:db8::1]:5432/tidegate",
+        "postgresql://tidegate:secret@a:5432,b:5433/tidegate?target_session_attrs=primary",
+    ],
+)
+def test_a_dsn_that_the_driver_reads_is_taken_as_it_is(dsn: str) -> None:
+    assert build(PRIMARY_DSN=dsn).primary_dsn == dsn
