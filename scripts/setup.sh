@@ -12,11 +12,10 @@ say() { printf 'tidegate: %s\n' "$*" >&2; }
 # Exit codes as in src/tidegate/cli/exits.py.
 refuse() { code=$1; shift; say "$*"; exit "$code"; }
 
-# What the environment depends on, and which of it: another place, other pins, another CPU mean another environment.
+# What the environment depends on, and which of it: another place, other pins, another C source mean another environment.
 fingerprint() {
     printf '%s\n' "$root"
-    cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh" | cksum
-    printf 'CPU %s\n' "$(cpu_level)"
+    cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh" "$root"/ext/*.[ch] "$root"/ext/argon2/*.[ch] | cksum
 }
 
 is_complete() {
@@ -37,16 +36,6 @@ find_python() {
     refuse 72 "Python 3.11 or newer is needed and none was found; install it, or set PYTHON to its path"
 }
 
-# The x86-64 level (psABI) that argon2 can be built for, or nothing.
-cpu_level() {
-    flags=" $(sed -n '/^flags/{p;q;}' /proc/cpuinfo 2>/dev/null) "
-    has_flags avx2 bmi1 bmi2 f16c fma abm movbe || return 0
-    if has_flags avx512f avx512bw avx512cd avx512dq avx512vl; then echo x86-64-v4; else echo x86-64-v3; fi
-}
-has_flags() {
-    for flag; do case $flags in *" $flag "*) ;; *) return 1 ;; esac; done
-}
-
 # pip, telling what it fetches; everything it says goes to the log.
 pip() {
     rm -f "$venv/pip-failed"
@@ -55,28 +44,11 @@ pip() {
     [ ! -e "$venv/pip-failed" ]
 }
 
-# The wheel of argon2-cffi-bindings knows SSE2 only; built for this CPU it hashes 2 to 2.6 times as fast, and hashes are
-# what a login costs. Without pip's cache, which would hand back a build for another CPU.
-build_argon2() {
-    level=$(cpu_level)
-    [ -n "$level" ] || return 0
-    build="$(grep '^argon2-cffi-bindings==' "$root/constraints.txt") $level"
-    [ "$(cat "$venv/argon2-build" 2>/dev/null)" != "$build" ] || return 0
-    if ! command -v cc >/dev/null; then
-        say "there is no C compiler, so passwords hash at half the speed or less; for more, install gcc and python3-dev, remove .venv"
-        return 0
-    fi
-    say "building argon2 for this CPU ($level)"
-    if CFLAGS="-O3 -march=$level" pip install --no-binary argon2-cffi-bindings --no-cache-dir --force-reinstall --no-deps \
-        -c "$root/constraints.txt" argon2-cffi-bindings && hashes; then
-        printf '%s\n' "$build" >"$venv/argon2-build"
-        return 0
-    fi
-    say "argon2 could not be built (see $log), so its wheel is used, at half the speed or less"
-    hashes || pip install --force-reinstall --no-deps -c "$root/constraints.txt" argon2-cffi-bindings
-}
-hashes() {
-    "$venv/bin/python" -I -c 'import argon2; argon2.PasswordHasher(1, 64, 1).hash("x")' >>"$log" 2>&1
+# The extension of ext/ is built with the package where there is a compiler; without it every hash takes longer.
+tell_of_argon2() {
+    "$venv/bin/python" -I -c 'import tidegate.passwords._argon2' 2>>"$log" && return
+    say "the fast Argon2 could not be built (see $log), so passwords hash at a third of the speed; on Debian:"
+    say "    apt-get install gcc libc6-dev python3-dev, then rm -r .venv and start again"
 }
 
 # Whether .venv can be built upon: not one whose installation was cut short, nor one that was copied from elsewhere.
@@ -102,7 +74,7 @@ install() {
     say "installing the pinned dependencies"
     pip install -c "$root/constraints.txt" -e "$root[$extras]" ||
         { tail -n 15 "$log" >&2; refuse 69 "the installation failed, see above; when the cause is mended, start again"; }
-    build_argon2 || { tail -n 15 "$log" >&2; refuse 69 "argon2 could not be installed, see above; start again"; }
+    tell_of_argon2
     { fingerprint; printf 'extras %s\n' "$extras"; } >"$venv/complete.making"
     rm -f "$venv/installing"
     mv "$venv/complete.making" "$venv/complete"

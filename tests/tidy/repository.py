@@ -11,7 +11,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "src" / "tidegate"
 
-_OF_OTHERS: Final = ("tests/data/", "src/tidegate/passwords/common_passwords.txt", "LICENSE")
+_OF_OTHERS: Final = ("ext/argon2/", "tests/data/", "src/tidegate/passwords/common_passwords.txt", "LICENSE")
 """Texts that we carry unchanged: our rules are not theirs."""
 
 

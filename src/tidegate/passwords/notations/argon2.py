@@ -4,13 +4,13 @@ import binascii
 import hmac
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from argon2.exceptions import HashingError
-from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi, hash_secret_raw
+from argon2.low_level import ARGON2_VERSION, Type
 
+from tidegate.passwords.engine import ENGINE, Argon2Cost, Argon2Input
 from tidegate.passwords.notations.fields import base64_unpadded, check_digest, check_salt, decimal
 from tidegate.passwords.profiles import HashProfile
 
@@ -24,7 +24,7 @@ TIME_COST_MAX: Final = 256
 """Passes. Over a few blocks of memory a pass costs more than its memory tells: `WORK_KIB_MAX` alone is too lenient."""
 
 PARALLELISM_MAX: Final = 16
-"""Lanes. Django writes 8. They cost no thread here (see `_raw`)."""
+"""Lanes. Django writes 8. They cost no thread here (see `engine.Engine`)."""
 
 SALT_BYTES_MIN: Final = 8
 """RFC 9106 section 3.1; the library refuses less."""
@@ -37,8 +37,32 @@ _COSTS: Final = re.compile(r"m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,10})", re.ASCII)
 _VERSION_1_0: Final = 16
 """0x10, what a string without a version means (argon2's own decoder: `decode_string`)."""
 _VERSIONS: Final = {"v=19": ARGON2_VERSION, "v=16": _VERSION_1_0}
-_MEMORY_ALLOCATION_ERROR: Final = -22
-"""ARGON2_MEMORY_ALLOCATION_ERROR in argon2.h."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Argon2Work(Generic[_Result]):
+    """A hash that is to be computed, alone or in turn with another of the same cost. Has no repr: it holds the password.
+
+    Attributes:
+        cost: What it costs.
+        given: What is hashed.
+        conclude: What the digest means: what `matches` or `hash` of the pool return.
+    """
+
+    cost: Argon2Cost
+    given: Argon2Input
+    conclude: Callable[[bytes], _Result]
+
+    def alone(self) -> _Result:
+        """Compute it on the calling thread.
+
+        Raises:
+            MemoryError: There is not enough of it.
+        """
+        (digest,) = ENGINE.digests(self.cost, [self.given])
+        return self.conclude(digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +79,15 @@ class Argon2Hash:
 
     def verify(self, password: bytes) -> bool:
         """See `StoredHash`."""
-        return hmac.compare_digest(_raw(password, self, len(self.digest)), self.digest)
+        return self.work(password).alone()
+
+    def work(self, password: bytes) -> Argon2Work[bool]:
+        """What `verify` is to compute."""
+        cost = Argon2Cost(self.type.value, self.version, self.memory_cost_kib, self.time_cost, self.parallelism)
+        return Argon2Work(cost, Argon2Input(password, self.salt, len(self.digest)), self._is_digest)
+
+    def _is_digest(self, digest: bytes) -> bool:
+        return hmac.compare_digest(digest, self.digest)
 
 
 def hash_argon2id(password: bytes, profile: HashProfile) -> str:
@@ -71,11 +103,22 @@ def hash_argon2id(password: bytes, profile: HashProfile) -> str:
     Raises:
         MemoryError: There is not enough of it.
     """
+    return argon2id_work(password, profile).alone()
+
+
+def argon2id_work(password: bytes, profile: HashProfile) -> Argon2Work[str]:
+    """What `hash_argon2id` is to compute."""
     salt = os.urandom(profile.salt_len)
-    cost = Argon2Hash(
-        Type.ID, ARGON2_VERSION, profile.memory_cost_kib, profile.time_cost, profile.parallelism, salt, digest=b""
-    )
-    return f"{argon2id_prefix(profile)}{_unpadded(salt)}${_unpadded(_raw(password, cost, profile.hash_len))}"
+
+    def phc_string(digest: bytes) -> str:
+        return f"{argon2id_prefix(profile)}{_unpadded(salt)}${_unpadded(digest)}"
+
+    return Argon2Work(argon2id_cost(profile), Argon2Input(password, salt, profile.hash_len), phc_string)
+
+
+def argon2id_cost(profile: HashProfile) -> Argon2Cost:
+    """What a hash of *profile* costs."""
+    return Argon2Cost(Type.ID.value, ARGON2_VERSION, profile.memory_cost_kib, profile.time_cost, profile.parallelism)
 
 
 def argon2id_prefix(profile: HashProfile) -> str:
@@ -124,66 +167,6 @@ def read_argon2(fields: Sequence[str]) -> Argon2Hash:
         salt=check_salt(base64_unpadded(salt), bytes_min=SALT_BYTES_MIN),
         digest=check_digest(base64_unpadded(digest)),
     )
-
-
-def _raw(password: bytes, cost: Argon2Hash, digest_len: int) -> bytes:
-    """The Argon2 output of *password* with the parameters and the salt of *cost*, on the calling thread alone.
-
-    The library would start a thread for every lane, so that one hash of Django's (8 lanes) took every core of the node.
-    Several lanes therefore go through its direct binding, which tells lanes from threads; the output is the same.
-    """
-    if cost.parallelism > 1:
-        return _raw_in_one_thread(password, cost, digest_len)
-    try:
-        return hash_secret_raw(
-            secret=password,
-            salt=cost.salt,
-            time_cost=cost.time_cost,
-            memory_cost=cost.memory_cost_kib,
-            parallelism=cost.parallelism,
-            hash_len=digest_len,
-            type=cost.type,
-            version=cost.version,
-        )
-    except HashingError as error:
-        if str(error) == error_to_str(_MEMORY_ALLOCATION_ERROR):
-            raise MemoryError from error
-        raise
-
-
-def _raw_in_one_thread(password: bytes, cost: Argon2Hash, digest_len: int) -> bytes:
-    out = ffi.new("uint8_t[]", digest_len)
-    secret = ffi.new("uint8_t[]", password)  # these two live as long as this frame: the context only points at them
-    salt = ffi.new("uint8_t[]", cost.salt)
-    context = ffi.new(
-        "argon2_context *",
-        {
-            "version": cost.version,
-            "out": out,
-            "outlen": digest_len,
-            "pwd": secret,
-            "pwdlen": len(password),
-            "salt": salt,
-            "saltlen": len(cost.salt),
-            "secret": ffi.NULL,
-            "secretlen": 0,
-            "ad": ffi.NULL,
-            "adlen": 0,
-            "t_cost": cost.time_cost,
-            "m_cost": cost.memory_cost_kib,
-            "lanes": cost.parallelism,
-            "threads": 1,
-            "allocate_cbk": ffi.NULL,
-            "free_cbk": ffi.NULL,
-            "flags": 0,  # ARGON2_DEFAULT_FLAGS
-        },
-    )
-    failure = core(context, cost.type.value)
-    if failure == _MEMORY_ALLOCATION_ERROR:
-        raise MemoryError
-    if failure:
-        raise HashingError(error_to_str(failure))
-    return bytes(ffi.buffer(out, digest_len))
 
 
 def _unpadded(raw: bytes) -> str:
