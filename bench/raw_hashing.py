@@ -5,7 +5,9 @@ from statistics import mean
 from time import monotonic, thread_time
 from typing import NamedTuple
 
-from argon2.low_level import Type, verify_secret
+from tidegate.passwords.engine import ENGINE
+from tidegate.passwords.notations import parse
+from tidegate.passwords.notations.argon2 import Argon2Hash
 
 
 class Hashing(NamedTuple):
@@ -23,11 +25,11 @@ class Hashing(NamedTuple):
 def hash_for(stored: str, password: str, *, threads: int, seconds: float) -> Hashing:
     """Compare *password* with *stored* again and again, on so many threads at once.
 
-    Each thread counts whole hashes and divides by its own time, so that none is cut off by the clock. argon2-cffi lets go
-    of the interpreter while it hashes.
+    Each thread counts whole hashes and divides by its own time, so that none is cut off by the clock. It is the engine that
+    logins are hashed with, which lets go of the interpreter meanwhile; as many in turn as it can, and in kept memory.
 
     Args:
-        stored: An Argon2id hash of *password*.
+        stored: An Argon2 hash of *password*.
         password: The right one.
         threads: As many as there are cores.
         seconds: For how long.
@@ -36,17 +38,26 @@ def hash_for(stored: str, password: str, *, threads: int, seconds: float) -> Has
     costs_ms: list[float] = []
     together = threading.Barrier(threads)
 
+    parsed = parse(stored)
+    if not isinstance(parsed, Argon2Hash):
+        raise TypeError("this is no Argon2 hash")
+    work = parsed.work(password.encode())
+    in_turn = [work.given] * ENGINE.in_turn_max
+
     def compare() -> None:
-        hashed, octets, done = stored.encode(), password.encode(), 0
-        for _ in range(3):  # glibc keeps a thread's memory only after it has given it back once
-            verify_secret(hashed, octets, Type.ID)
+        done = 0
+        ENGINE.keep(work.cost.memory_cost_kib)
+        for _ in range(3):  # until memory and caches are warm
+            ENGINE.digests(work.cost, in_turn)
         together.wait()
         started_at, cpu_s = monotonic(), thread_time()
         while (took_s := monotonic() - started_at) < seconds:
-            verify_secret(hashed, octets, Type.ID)
-            done += 1
+            for digest in ENGINE.digests(work.cost, in_turn):
+                assert work.conclude(digest)
+            done += len(in_turn)
         rates.append(done / took_s)
         costs_ms.append((thread_time() - cpu_s) * 1000 / done)
+        ENGINE.release()
 
     running = [threading.Thread(target=compare) for _ in range(threads)]
     for thread in running:

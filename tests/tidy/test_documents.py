@@ -162,4 +162,4 @@ def test_every_dependency_is_listed_with_its_version_and_licence():
 def test_every_text_of_others_is_listed_with_its_licence():
     listed = dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^|]+) \|$", prose("docs/LICENSES.md"), re.MULTILINE))
     carried = {name for name in repository_files() if name.startswith("tests/data/") and not name.endswith(".md")}
-    assert carried | {"src/tidegate/passwords/common_passwords.txt"} == set(listed)
+    assert carried | {"src/tidegate/passwords/common_passwords.txt", "ext/argon2/"} == set(listed)
