@@ -106,7 +106,14 @@ class Settings:
     ] = 3_000
 
     # Processes and requests
-    api_processes: Annotated[int, Meaning(text="Processes that serve the API on this node.", low=1, high=256)] = 1
+    api_processes: Annotated[
+        int,
+        Meaning(
+            text="Processes that serve the API on this node. 0: one a core, if the budget of connections allows it.",
+            low=0,
+            high=256,
+        ),
+    ] = 0
     request_deadline_ms: Annotated[
         int, Meaning(text="By when every request is answered.", unit="milliseconds", low=100, high=120_000)
     ] = 15_000

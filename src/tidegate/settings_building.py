@@ -160,14 +160,26 @@ def _parse_dsn(variable: str, text: str) -> str:
 
 
 def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the defaults that follow from other values, and turn "0" hash threads into a number."""
+    """Add the defaults that follow from other values, and turn "0" processes and hash threads into numbers."""
     complete = {each.name: each.default for each in declared() if each.default is not MISSING} | dict(values)
     complete.setdefault("metrics_port", complete["port"] + 1_000)
     host = complete["host"]
     complete.setdefault("issuer", f"http://{f'[{host}]' if ':' in host else host}:{complete['port']}")
+    if complete["api_processes"] == 0:
+        affordable = complete["database_connections_budget"] // _connections_each(complete["database_connections"])
+        complete["api_processes"] = max(1, min(usable_cores(), affordable))
     if complete["hash_threads"] == 0:
         complete["hash_threads"] = max(1, usable_cores() // complete["api_processes"])
     return complete
+
+
+def connections_of(settings: Settings) -> int:
+    """How many connections to the primary the API processes hold together."""
+    return _connections_each(settings.database_connections) * settings.api_processes
+
+
+def _connections_each(lent: int) -> int:
+    return lent + 1  # one hears of revocations
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
@@ -185,7 +197,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"{threads} hash threads of TIDEGATE_HASH_PROFILE {settings.hash_profile} need {hashing_bytes >> 20} MiB, more "
             f"than half of the {usable_memory_bytes() >> 20} MiB here; lower TIDEGATE_HASH_THREADS or take another profile"
         )
-    connections = (settings.database_connections + 1) * settings.api_processes
+    connections = connections_of(settings)
     if connections > settings.database_connections_budget:
         yield (
             "TIDEGATE_DATABASE_CONNECTIONS, and one more to hear of revocations, times TIDEGATE_API_PROCESSES is "

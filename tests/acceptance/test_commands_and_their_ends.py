@@ -80,6 +80,18 @@ class TestWhatIsExpectedToGoWrong:
             )
             assert_ends(ended, 71, "set another port with --port or TIDEGATE_PORT")
 
+    def test_a_port_that_somebody_would_share(self, folder: Path, database: str) -> None:
+        """Without a word: each of the two would get some of the clients."""
+        with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+            port = str(other.getsockname()[1])
+            ended = tidegate("api", settings=settings(folder, database) | {"PORT": port})
+            assert_ends(ended, 71, f"cannot listen on 127.0.0.1 port {port} (address already in use)")
+
+    def test_more_connections_than_the_database_lets_in(self, folder: Path, database: str) -> None:
+        given = {"API_PROCESSES": "10", "DATABASE_CONNECTIONS": "200", "DATABASE_CONNECTIONS_BUDGET": "9999"}
+        ended = tidegate("api", settings=settings(folder, database) | given)
+        assert_ends(ended, 78, "10 API processes hold 2010 connections, but the database lets ")
+
     @pytest.mark.parametrize("words", [("api",), ("worker",), ("migrate", "up"), ("users", "show", "alice")])
     def test_a_database_that_cannot_be_reached(self, folder: Path, words: tuple[str, ...]) -> None:
         ended = tidegate(*words, settings=settings(folder, f"postgresql://tidegate@/tidegate?host={folder}"))

@@ -5,13 +5,16 @@ import http.client
 import os
 import selectors
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from tests.support.client import FORM, Reply
 from tests.support.nodes import Node
+
+_TRIES_MAX = 1_000
+"""Connections until each of a few processes has enough; that so many do not suffice happens never."""
 
 
 @dataclass
@@ -73,16 +76,18 @@ def api_processes(node: Node) -> list[int]:
 def open_lines(node: Node, *, per_process: int = 1) -> Iterator[list[Line]]:
     """Connections to each API process of *node*, one process after the other in turns.
 
-    While the lines of one process are opened the others stand still: they share the listening socket, and a connection goes
-    to whoever is awake.
+    The kernel decides which process a connection goes to, so they are opened until each process has its own.
     """
-    pids = api_processes(node)
-    by_process: list[list[Line]] = []
+    by_process: dict[int, list[Line]] = {pid: [] for pid in api_processes(node)}
     with contextlib.ExitStack() as closing:
-        for pid in pids:
-            with standing_still([other for other in pids if other != pid]):
-                by_process.append([_open_line(node, pid, closing) for _ in range(per_process)])
-        yield [line for turn in zip(*by_process, strict=True) for line in turn]
+        for _ in range(_TRIES_MAX):
+            if all(len(lines) == per_process for lines in by_process.values()):
+                break
+            line = open_line(node, by_process)
+            closing.callback(line.hang_up)
+            if len(by_process[line.pid]) < per_process:
+                by_process[line.pid].append(line)
+        yield [line for turn in zip(*by_process.values(), strict=True) for line in turn]
 
 
 def ask_all(
@@ -122,8 +127,28 @@ def process_of(reply: Reply) -> str:
     return reply.headers["x-request-id"][:12]
 
 
-def _open_line(node: Node, pid: int, closing: contextlib.ExitStack) -> Line:
-    line = Line(pid, http.client.HTTPConnection("127.0.0.1", node.port, timeout=60))
-    closing.callback(line.hang_up)
+def open_line(node: Node, pids: Iterable[int]) -> Line:
+    """A connection to whichever of *pids*, all API processes of *node*, the kernel gives it to."""
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
+    line = Line(0, connection)
     assert line.get("/health/live").status == 200
+    inode = _inode_of(connection.sock.getsockname()[1], node.port)
+    (line.pid,) = [pid for pid in pids if inode in _sockets_of(pid)]
     return line
+
+
+def _inode_of(client_port: int, server_port: int) -> str:
+    """Of the server's end of a connection on the loopback interface (proc(5), /proc/net/tcp)."""
+    for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = row.split()
+        if fields[1].endswith(f":{server_port:04X}") and fields[2].endswith(f":{client_port:04X}"):
+            return fields[9]
+    raise AssertionError("there is no such connection")
+
+
+def _sockets_of(pid: int) -> set[str]:
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
+    return inodes

@@ -17,18 +17,19 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from tidegate.cli.exits import DONE, PORT_TAKEN, CommandFailed
+from tidegate.cli.exits import DONE, PORT_TAKEN, WRONG_SETTINGS, CommandFailed
 from tidegate.cli.options import add_data_dir, read_given
 from tidegate.cli.supervision import Child, Signals, tend_all
 from tidegate.config import PREFIX, Settings
 from tidegate.embedded.children import StopStep, spawn
 from tidegate.migrations.runner import Runner
-from tidegate.settings_building import build_settings
+from tidegate.settings_building import build_settings, connections_of
+from tidegate.wiring.administration import connections_offered
 
 EXAMPLES = """\
   tidegate api                         serve on TIDEGATE_HOST:TIDEGATE_PORT
   TIDEGATE_API_PROCESSES=4 tidegate api
-                                       with four processes that share the port
+                                       with four processes that share the port, whatever the number of cores
 """
 
 BACKLOG: Final = 4_096
@@ -51,16 +52,20 @@ def run(arguments: argparse.Namespace) -> int:
     given = read_given(arguments, falls_back=False)
     settings = build_settings(given.texts)
     signals = Signals()
-    with signals.caught(), contextlib.closing(listen(settings.host, settings.port, "TIDEGATE_PORT")) as listener:
-        asyncio.run(Runner(settings.primary_dsn).check())
+    with signals.caught(), contextlib.ExitStack() as opened:
+        listeners = [
+            opened.enter_context(listener)
+            for listener in listen_shared(settings.host, settings.port, "TIDEGATE_PORT", settings.api_processes)
+        ]
+        asyncio.run(_check_database(settings))
         with _metrics_folder(settings) as folder:
             environment = _environment(given.texts, folder)
-            children = [_child(number, listener, environment, folder) for number in range(1, settings.api_processes + 1)]
+            children = [_child(number, listener, environment, folder) for number, listener in enumerate(listeners, start=1)]
             try:
                 while not signals.is_stopping:
                     tend_all(children, signals)
             finally:
-                listener.close()  # nobody else is to be let in
+                opened.close()  # nobody else is to be let in
                 for child in children:
                     child.ask_to_stop()
                 for child in children:
@@ -74,14 +79,46 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
     Raises:
         CommandFailed: The port is taken, or not ours to take; *variable* is named as the one to change.
     """
+    return _listen(host, port, variable, is_shared=False)
+
+
+def listen_shared(host: str, port: int, variable: str, processes: int) -> list[socket.socket]:
+    """As many sockets as there are *processes*, which all listen on *host* and *port*; the kernel spreads clients evenly.
+
+    All stay open here, so a client that was given to a process that has just died waits for the one that is started again.
+    With a single socket the process that happened to be awake took most of the clients, and its cores were the limit.
+
+    Raises:
+        CommandFailed: As `listen`.
+    """
+    # A shared port would be shared with whoever else shares it, without a word: so make sure first that nobody has it.
+    listen(host, port, variable).close()
+    return [_listen(host, port, variable, is_shared=True) for _ in range(processes)]
+
+
+def _listen(host: str, port: int, variable: str, *, is_shared: bool) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=is_shared)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if isinstance(error.errno, int) and error.errno > 0 else str(error)
         raise CommandFailed(
             PORT_TAKEN, f"cannot listen on {host} port {port} ({reason}); stop what does, or set another {variable}"
         ) from None
+
+
+async def _check_database(settings: Settings) -> None:
+    """Make sure that the schema is ours, and that our processes can have their connections."""
+    await Runner(settings.primary_dsn).check()
+    wanted = connections_of(settings)
+    there = await connections_offered(settings)
+    if wanted > there:
+        raise CommandFailed(
+            WRONG_SETTINGS,
+            f"{settings.api_processes} API processes hold {wanted} connections, but the database lets {there} in "
+            "(max_connections less the reserved ones); lower TIDEGATE_DATABASE_CONNECTIONS or TIDEGATE_API_PROCESSES, or "
+            "raise max_connections",
+        )
 
 
 @contextlib.contextmanager

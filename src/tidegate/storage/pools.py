@@ -145,6 +145,16 @@ class PrimaryPool:
         if row is None or not row["is_primary"]:
             raise unavailable()
 
+    async def connections_offered(self) -> int:
+        """How many connections the primary lets everybody but its superusers hold at once.
+
+        Raises:
+            DatabaseUnavailable: It does not answer.
+        """
+        row = await self.fetchrow("connections_offered")
+        assert row is not None  # it has no WHERE
+        return int(row["offered"])
+
     @property
     def opened(self) -> int:
         """How many connections there are now: fewer than wished for while lost ones are replaced."""

@@ -58,3 +58,13 @@ async def open_registration(settings: Settings) -> AsyncIterator[Register]:
             ids=RandomIds(),
             clock=SystemClock(),
         )
+
+
+async def connections_offered(settings: Settings) -> int:
+    """How many connections the primary lets everybody but its superusers hold at once.
+
+    Raises:
+        DatabaseUnavailable: It cannot be reached.
+    """
+    async with open_primary(settings, connections=1) as primary:
+        return await primary.connections_offered()

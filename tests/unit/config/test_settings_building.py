@@ -83,6 +83,12 @@ def test_hash_threads_are_the_cores_shared_out_over_the_processes() -> None:
     assert build(API_PROCESSES="9", DATABASE_CONNECTIONS="2").hash_threads == 1
 
 
+def test_processes_follow_the_cores_as_far_as_there_are_connections_for_them() -> None:
+    assert build().api_processes == 8
+    assert build(API_PROCESSES="0", DATABASE_CONNECTIONS="19").api_processes == 4
+    assert build(DATABASE_CONNECTIONS="100", DATABASE_CONNECTIONS_BUDGET="101").api_processes == 1
+
+
 def test_more_hash_threads_than_cores_are_refused() -> None:
     assert build(API_PROCESSES="2", HASH_THREADS="4").hash_threads == 4
     assert "is 10, but there are 8 cores" in fault(API_PROCESSES="2", HASH_THREADS="5")
@@ -90,7 +96,7 @@ def test_more_hash_threads_than_cores_are_refused() -> None:
 
 def test_hash_memory_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings_building, "usable_memory_bytes", lambda: 512 << 20)
-    assert build().hash_threads == 8
+    assert build(API_PROCESSES="1").hash_threads == 8
     assert "8 hash threads of TIDEGATE_HASH_PROFILE rfc9106-65536 need 512 MiB" in fault(HASH_PROFILE="rfc9106-65536")
 
 
