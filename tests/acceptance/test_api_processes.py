@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from tests.support.lines import api_processes, open_line
+from tests.support.lines import api_processes, listening_sockets, open_line
 from tests.support.nodes import Node
 from tests.support.own_nodes import own_node
 from tests.support.waiting import until
@@ -38,6 +38,12 @@ def test_clients_are_spread_over_the_processes(postgres: EmbeddedPostgres) -> No
             closing.callback(line.hang_up)
             served_by[line.pid] += 1
         assert min(served_by[pid] for pid in pids) > CROWD // 4
+
+
+def test_each_process_has_a_queue_of_its_own(postgres: EmbeddedPostgres) -> None:
+    """From a queue that all share, whoever is awake takes a whole burst."""
+    with own_node(postgres, API_PROCESSES="2") as node:
+        assert len(listening_sockets(node.port)) == 2
 
 
 def test_who_comes_while_a_process_is_dead_waits_for_its_successor(postgres: EmbeddedPostgres) -> None:

@@ -137,6 +137,12 @@ def open_line(node: Node, pids: Iterable[int]) -> Line:
     return line
 
 
+def listening_sockets(port: int) -> list[str]:
+    """Inodes of the sockets that listen on *port* (proc(5); state 0A is LISTEN)."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [fields[9] for fields in rows if fields[1].endswith(f":{port:04X}") and fields[3] == "0A"]
+
+
 def _inode_of(client_port: int, server_port: int) -> str:
     """Of the server's end of a connection on the loopback interface (proc(5), /proc/net/tcp)."""
     for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
