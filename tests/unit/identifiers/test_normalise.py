@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from precis_i18n import get_profile
 
 from tidegate.domain.errors import InvalidRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
-from tidegate.identifiers.normalise import IDENTIFIER_CODE_POINTS_MAX, normalise
+from tidegate.identifiers.normalise import _PLAIN_USERNAME, IDENTIFIER_CODE_POINTS_MAX, normalise
 
 USERNAME, EMAIL, PHONE_NUMBER = IdentifierKind.USERNAME, IdentifierKind.EMAIL, IdentifierKind.PHONE_NUMBER
 
@@ -51,6 +52,17 @@ def reason(kind: IdentifierKind, typed: str, *, phone_region: str | None = None)
 )
 def test_usernames_lose_case_width_and_spelling_in_unicode(typed: str, stored: str) -> None:
     assert normalise(USERNAME, typed) == LoginIdentifier(USERNAME, stored)
+
+
+@given(st.from_regex(_PLAIN_USERNAME, fullmatch=True))
+def test_a_username_that_is_not_looked_into_would_have_stayed_as_it_is(typed: str) -> None:
+    assert get_profile("UsernameCaseMapped").enforce(typed) == typed
+
+
+def test_every_character_of_such_a_username_would_have_stayed_as_it_is() -> None:
+    plain = [chr(code) for code in range(0x11_0000) if _PLAIN_USERNAME.fullmatch(chr(code))]
+    assert len(plain) == 26 + 10 + 3
+    assert get_profile("UsernameCaseMapped").enforce("".join(plain)) == "".join(plain)
 
 
 @pytest.mark.parametrize(
