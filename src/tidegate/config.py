@@ -135,7 +135,7 @@ class Settings:
     hash_threads: Annotated[
         int,
         Meaning(
-            text="Hash threads of each API process. 0: the node's cores shared out over the processes, at least 1 each.",
+            text="Hash threads of each API process. 0: one a core of the node over all of them, at least 1 each.",
             low=0,
             high=1_024,
         ),

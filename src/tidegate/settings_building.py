@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from tidegate.config import PREFIX, Declared, Profile, Settings, SettingsError, declared
 from tidegate.passwords.profiles import PROFILES
-from tidegate.settings_node import usable_cores, usable_memory_bytes
+from tidegate.settings_node import share_of, usable_cores, usable_memory_bytes
 
 PLACEHOLDER: Final = "change-me"
 """What .env.example has where a secret belongs; it starts nothing."""
@@ -160,7 +160,7 @@ def _parse_dsn(variable: str, text: str) -> str:
 
 
 def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the defaults that follow from other values, and turn "0" processes and hash threads into numbers."""
+    """Add the defaults that follow from other values, and turn "0" processes into a number."""
     complete = {each.name: each.default for each in declared() if each.default is not MISSING} | dict(values)
     complete.setdefault("metrics_port", complete["port"] + 1_000)
     host = complete["host"]
@@ -168,8 +168,6 @@ def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     if complete["api_processes"] == 0:
         affordable = complete["database_connections_budget"] // _connections_each(complete["database_connections"])
         complete["api_processes"] = max(1, min(usable_cores(), affordable))
-    if complete["hash_threads"] == 0:
-        complete["hash_threads"] = max(1, usable_cores() // complete["api_processes"])
     return complete
 
 
@@ -182,16 +180,24 @@ def _connections_each(lent: int) -> int:
     return lent + 1  # one hears of revocations
 
 
+def hash_threads_of(settings: Settings, process: int) -> int:
+    """How many hash threads API process number *process*, counted from 1, starts: all of them together one a core.
+
+    At least one each, or the process could serve no login: with more processes than cores there are more threads, too.
+    """
+    return settings.hash_threads or max(1, share_of(usable_cores(), of=settings.api_processes, number=process))
+
+
 def _contradictions(settings: Settings) -> Iterator[str]:
     """What each value allows but all of them together do not. Every sentence names the settings to change."""
     cores = usable_cores()
-    threads = settings.hash_threads * settings.api_processes
+    threads = sum(hash_threads_of(settings, process) for process in range(1, settings.api_processes + 1))
     if threads > cores and settings.hash_threads > 1:
         yield (
             f"TIDEGATE_HASH_THREADS times TIDEGATE_API_PROCESSES is {threads}, but there are {cores} cores, and more "
             "threads than cores hash slower; lower one, or set TIDEGATE_HASH_THREADS=0"
         )
-    hashing_bytes = threads * PROFILES[settings.hash_profile].memory_cost_kib * 1_024
+    hashing_bytes = threads * PROFILES[settings.hash_profile].thread_bytes
     if hashing_bytes > usable_memory_bytes() * _MEMORY_SHARE_MAX:
         yield (
             f"{threads} hash threads of TIDEGATE_HASH_PROFILE {settings.hash_profile} need {hashing_bytes >> 20} MiB, more "

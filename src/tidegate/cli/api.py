@@ -159,7 +159,7 @@ def _environment(texts: Mapping[str, str], metrics_folder: Path) -> dict[str, st
 def _child(number: int, listener: socket.socket, environment: Mapping[str, str], metrics_folder: Path) -> Child:
     def start() -> subprocess.Popen[bytes]:
         return spawn(
-            [sys.executable, "-P", "-m", "tidegate", "api-process", str(listener.fileno())],
+            [sys.executable, "-P", "-m", "tidegate", "api-process", str(listener.fileno()), str(number)],
             death_signal=signal.SIGTERM,
             output=None,
             environment=environment,

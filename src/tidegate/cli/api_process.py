@@ -3,24 +3,27 @@
 import argparse
 import os
 import socket
+from dataclasses import replace
 
 import uvloop
 
 from tidegate.cli.exits import DONE
-from tidegate.settings_building import build_settings
+from tidegate.settings_building import build_settings, hash_threads_of
 from tidegate.wiring.serving import serve_api
 
 EXAMPLES = "  none: `tidegate api` starts it\n"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take the number of the socket that was handed down."""
+    """Take the number of the socket that was handed down, and that of this process, from 1."""
     parser.add_argument("listener", type=int)
+    parser.add_argument("number", type=int)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     settings = build_settings(os.environ)
+    settings = replace(settings, hash_threads=hash_threads_of(settings, arguments.number))
     with socket.socket(fileno=arguments.listener) as listener:
         uvloop.run(serve_api(settings, listener))
     return DONE

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple, Protocol
 from argon2.exceptions import HashingError
 from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi, hash_secret_raw
 
+from tidegate.passwords.profiles import IN_TURN_MAX
+
 try:
     from tidegate.passwords import _argon2 as _extension
 except ImportError:  # no compiler at the installation, or a system or CPU that it does not know
@@ -19,10 +21,6 @@ else:
 
 _MEMORY_ALLOCATION_ERROR: Final = -22
 """ARGON2_MEMORY_ALLOCATION_ERROR in argon2.h."""
-
-IN_TURN_MAX: Final = 2
-"""Hashes that one thread computes in turn. With two, one waits for memory while the other computes; a third only competes
-with them for the cache (measured: 1.20, 1.05 and 0.95 times the speed of one, for 2, 3 and 4)."""
 
 
 class Argon2Cost(NamedTuple):

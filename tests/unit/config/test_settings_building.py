@@ -8,7 +8,7 @@ import pytest
 
 from tidegate import settings_building
 from tidegate.config import Profile, Settings, SettingsError, declared, variables
-from tidegate.settings_building import build_settings
+from tidegate.settings_building import build_settings, hash_threads_of
 
 MAC_KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
 REQUIRED = {
@@ -78,9 +78,15 @@ def test_a_choice_names_its_values(name: str) -> None:
 
 
 def test_hash_threads_are_the_cores_shared_out_over_the_processes() -> None:
-    assert build(API_PROCESSES="1").hash_threads == 8
-    assert build(API_PROCESSES="3").hash_threads == 2
-    assert build(API_PROCESSES="9", DATABASE_CONNECTIONS="2").hash_threads == 1
+    """All of them, and none twice; but a process without a thread could serve no login."""
+
+    def threads(processes: int, **given: str) -> list[int]:
+        settings = build(API_PROCESSES=str(processes), DATABASE_CONNECTIONS="2", **given)
+        return [hash_threads_of(settings, process) for process in range(1, processes + 1)]
+
+    assert [threads(1), threads(3), threads(8)] == [[8], [3, 3, 2], [1] * 8]
+    assert threads(9) == [1] * 9
+    assert threads(3, HASH_THREADS="2") == [2, 2, 2]
 
 
 def test_processes_follow_the_cores_as_far_as_there_are_connections_for_them() -> None:
@@ -95,9 +101,15 @@ def test_more_hash_threads_than_cores_are_refused() -> None:
 
 
 def test_hash_memory_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings_building, "usable_memory_bytes", lambda: 512 << 20)
-    assert build(API_PROCESSES="1").hash_threads == 8
-    assert "8 hash threads of TIDEGATE_HASH_PROFILE rfc9106-65536 need 512 MiB" in fault(HASH_PROFILE="rfc9106-65536")
+    """Two hashes of 19 MiB a thread; of the lanes of a hash one after the other, so one of 64 MiB."""
+    monkeypatch.setattr(settings_building, "usable_memory_bytes", lambda: 608 << 20)
+    assert build(API_PROCESSES="1")
+    assert "8 hash threads of TIDEGATE_HASH_PROFILE rfc9106-65536 need 512 MiB" in fault(
+        API_PROCESSES="1", HASH_PROFILE="rfc9106-65536"
+    )
+    assert "9 hash threads of TIDEGATE_HASH_PROFILE owasp-19456 need 342 MiB" in fault(
+        API_PROCESSES="9", DATABASE_CONNECTIONS="2"
+    )
 
 
 def test_connections_over_the_budget_are_refused() -> None:
