@@ -1,6 +1,6 @@
 """What the use cases need from outside, in the words of the domain. Each promise beside the method that makes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tidegate.domain.claims import AccessClaims, RefreshGrant
 from tidegate.domain.jobs import LoginSucceeded
+from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import NewSession, Rotation, SessionView
 from tidegate.domain.users import LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
 
@@ -98,23 +99,38 @@ class Revocations(Protocol):
         """
 
 
-class Passwords(Protocol):
-    """Hashes and compares passwords off the event loop, never more at once than the node has cores."""
+class Client(Protocol):
+    """Who asked for what is being done, as far as its connection tells.
 
-    async def matches(self, password: str, password_hash: str) -> bool:
+    Attributes:
+        has_gone: It will hear no answer.
+        may_have_gone: It will ask nothing more, and may have gone.
+        on_leaving: Called when one of these becomes true, if it is set; for one who waits at a time.
+    """
+
+    has_gone: bool
+    may_have_gone: bool
+    on_leaving: Callable[[], None] | None
+
+
+class Passwords(Protocol):
+    """Hashes and compares passwords off the event loop, on no more threads than the node has cores."""
+
+    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
         """Whether *password*, normalised, is the one behind *password_hash*, in any accepted notation.
 
         A hash in a notation or with a cost that is not accepted matches nothing, and costs nothing.
 
         Raises:
-            HashPoolSaturated: It could not start in time. Raised at once when the queue is full.
+            HashPoolSaturated: It could not start in time, or whoever asked has gone. Raised at once when that can be
+                foretold.
         """
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, lane: Lane) -> str:
         """A PHC string of *password* under the current profile.
 
         Raises:
-            HashPoolSaturated: As `matches`.
+            HashPoolSaturated: As `matches`. In the lane of rehashes: unless it starts at once.
         """
 
     def is_outdated(self, password_hash: str) -> bool:
@@ -123,7 +139,7 @@ class Passwords(Protocol):
     def is_idle(self) -> bool:
         """Whether a thread is free, so that a hash that can wait for another day costs nobody a place."""
 
-    async def imitate(self) -> None:
+    async def imitate(self, *, lane: Lane) -> None:
         """Take as long as `matches` takes now, on a timer, not on a core; refuse when it would (DESIGN 2, hardened).
 
         Raises:

@@ -175,6 +175,19 @@ def test_a_hash_counts_where_one_is_made_and_nowhere_else(
     assert measure(shared_node, "tidegate_hash_seconds_count") == counted + hashes
 
 
+def test_each_process_says_at_its_start_what_it_hashes_with(shared_node: Node) -> None:
+    """Its share of the cores, and the memory that it will keep."""
+    events = [line["event"] for line in log_lines(shared_node.log_file) if line.get("source") == "api"]
+    started = [event for event in events if event.startswith("serving; ")]
+    assert len(started) >= 2
+    threads = measure(shared_node, "tidegate_hash_threads")
+    told = [
+        re.match(r"serving; hash threads: (\d+), with (\d+) MiB of memory; Argon2 by .", event) for event in started[:2]
+    ]
+    assert [int(each[2]) for each in told if each] == [int(each[1]) * 2 * 19 for each in told if each]
+    assert sum(int(each[1]) for each in told if each) == threads
+
+
 def test_the_gauges_say_what_the_node_has(shared_node: Node) -> None:
     expected = {
         "tidegate_hash_threads": 2,

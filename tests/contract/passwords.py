@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.lanes import Lane
 from tidegate.passwords.notations import STORED_LENGTH_MAX
 from tidegate.ports import Passwords
 
@@ -31,7 +32,8 @@ class PasswordsContract:
     def test_a_password_matches_its_own_hash(self, password: str) -> None:
         async def story() -> None:
             async with self.opened() as passwords:
-                assert await passwords.matches(password, await passwords.hash(password)) is True
+                password_hash = await passwords.hash(password, lane=Lane.REGISTER)
+                assert await passwords.matches(password, password_hash, lane=Lane.LOGIN) is True
 
         asyncio.run(story())
 
@@ -50,7 +52,8 @@ class PasswordsContract:
     def test_another_password_does_not_match(self, password: str, other: str) -> None:
         async def story() -> None:
             async with self.opened() as passwords:
-                assert await passwords.matches(other, await passwords.hash(password)) is False
+                password_hash = await passwords.hash(password, lane=Lane.REGISTER)
+                assert await passwords.matches(other, password_hash, lane=Lane.LOGIN) is False
 
         asyncio.run(story())
 
@@ -58,7 +61,7 @@ class PasswordsContract:
     def test_an_unreadable_hash_matches_nothing_and_is_outdated(self, password_hash: str) -> None:
         async def story() -> None:
             async with self.opened() as passwords:
-                assert await passwords.matches("correct horse", password_hash) is False
+                assert await passwords.matches("correct horse", password_hash, lane=Lane.LOGIN) is False
                 assert passwords.is_outdated(password_hash)
 
         asyncio.run(story())
@@ -66,14 +69,14 @@ class PasswordsContract:
     def test_an_unreadable_hash_needs_no_place(self) -> None:
         async def story() -> None:
             async with self.saturated() as passwords:
-                assert await passwords.matches("correct horse", "$1$abc$def") is False
+                assert await passwords.matches("correct horse", "$1$abc$def", lane=Lane.LOGIN) is False
 
         asyncio.run(story())
 
     def test_a_new_hash_is_of_the_current_profile_and_fits_the_column(self) -> None:
         async def story() -> None:
             async with self.opened() as passwords:
-                password_hash = await passwords.hash("correct horse")
+                password_hash = await passwords.hash("correct horse", lane=Lane.LOGIN)
                 assert not passwords.is_outdated(password_hash)
                 assert len(password_hash) <= STORED_LENGTH_MAX
 
@@ -84,7 +87,8 @@ class PasswordsContract:
 
         async def story() -> None:
             async with self.opened() as passwords:
-                assert await passwords.matches("correct horse", "!" + await passwords.hash("correct horse")) is False
+                marked = "!" + await passwords.hash("correct horse", lane=Lane.REGISTER)
+                assert await passwords.matches("correct horse", marked, lane=Lane.LOGIN) is False
 
         asyncio.run(story())
 
@@ -92,25 +96,27 @@ class PasswordsContract:
         async def story() -> None:
             async with self.opened() as passwords:
                 assert passwords.is_idle()
-                await passwords.matches("correct horse", await passwords.hash("correct horse"))
+                password_hash = await passwords.hash("correct horse", lane=Lane.REHASH)
+                await passwords.matches("correct horse", password_hash, lane=Lane.LOGIN)
                 assert passwords.is_idle()
-                await passwords.imitate()
+                await passwords.imitate(lane=Lane.LOGIN)
                 assert passwords.is_idle()
 
         asyncio.run(story())
 
-    def test_a_saturated_one_refuses_everything_that_would_hash(self) -> None:
+    @pytest.mark.parametrize("lane", Lane)
+    def test_a_saturated_one_refuses_everything_that_would_hash(self, lane: Lane) -> None:
         """`imitate` refuses whenever `matches` would, or the refusal would tell who is registered."""
 
         async def story() -> None:
             async with self.opened() as passwords:
-                password_hash = await passwords.hash("correct horse")
+                password_hash = await passwords.hash("correct horse", lane=Lane.REGISTER)
             async with self.saturated() as passwords:
                 assert not passwords.is_idle()
                 for refused in (
-                    passwords.matches("correct horse", password_hash),
-                    passwords.hash("correct horse"),
-                    passwords.imitate(),
+                    passwords.matches("correct horse", password_hash, lane=lane),
+                    passwords.hash("correct horse", lane=lane),
+                    passwords.imitate(lane=lane),
                 ):
                     with pytest.raises(HashPoolSaturated) as caught:
                         await refused

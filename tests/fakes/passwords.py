@@ -1,6 +1,7 @@
 """A hash pool without hashes: what `PasswordsContract` promises, at once and by reading."""
 
 from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.lanes import Lane
 
 _CURRENT = "fake$"
 _OUTDATED = "fake-outdated$"
@@ -15,6 +16,7 @@ class InstantPasswords:
         hashed: Every password that was hashed, in order.
         compared: How many comparisons there were.
         imitated: How many imitations.
+        lanes: In which lane each of them was asked for.
     """
 
     def __init__(self, *, is_saturated: bool = False, is_busy: bool = False) -> None:
@@ -23,6 +25,7 @@ class InstantPasswords:
         self.hashed: list[str] = []
         self.compared = 0
         self.imitated = 0
+        self.lanes: list[Lane] = []
 
     @staticmethod
     def current(password: str) -> str:
@@ -34,17 +37,17 @@ class InstantPasswords:
         """A hash of *password* under another profile."""
         return _OUTDATED + password
 
-    async def matches(self, password: str, password_hash: str) -> bool:
+    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
         """See `ports.Passwords`."""
         if not password_hash.startswith((_CURRENT, _OUTDATED)):
             return False
-        self._refuse_if_saturated()
+        self._refuse_if_saturated(lane)
         self.compared += 1
         return password_hash in {self.current(password), self.outdated(password)}
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, lane: Lane) -> str:
         """See `ports.Passwords`."""
-        self._refuse_if_saturated()
+        self._refuse_if_saturated(lane)
         self.hashed.append(password)
         return self.current(password)
 
@@ -56,11 +59,12 @@ class InstantPasswords:
         """See `ports.Passwords`."""
         return not (self.is_saturated or self.is_busy)
 
-    async def imitate(self) -> None:
+    async def imitate(self, *, lane: Lane) -> None:
         """See `ports.Passwords`."""
-        self._refuse_if_saturated()
+        self._refuse_if_saturated(lane)
         self.imitated += 1
 
-    def _refuse_if_saturated(self) -> None:
-        if self.is_saturated:
+    def _refuse_if_saturated(self, lane: Lane) -> None:
+        if self.is_saturated or (self.is_busy and lane is Lane.REHASH):
             raise HashPoolSaturated
+        self.lanes.append(lane)

@@ -13,6 +13,7 @@ from tidegate.api.schemas import (
     Outcome,
     Problem,
     ProfileBody,
+    Readiness,
     SessionsBody,
     Tokens,
 )
@@ -180,7 +181,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/.well-known/jwks.json"): Operation(summary="The keys that verify access tokens (RFC 7517)", ok=None),
     ("GET", "/.well-known/oauth-authorization-server"): Operation(summary="Metadata (RFC 8414)", ok=None),
     ("GET", "/health/live"): Operation(summary="Whether the process runs", ok=Health),
-    ("GET", "/health/ready"): Operation(summary="Whether a login would be served now", ok=Health),
+    ("GET", "/health/ready"): Operation(summary="Whether a login would be served now", ok=Readiness),
     ("GET", "/openapi.json"): Operation(summary="This document", ok=None),
     ("GET", "/docs"): Operation(summary="This document for people", ok="text/html; charset=utf-8"),
 }
@@ -188,7 +189,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
 
 def document(*, version: str, issuer: str) -> dict[str, Any]:
     """Return the whole document."""
-    bodies = [Tokens, Outcome, Problem, ProfileBody, SessionsBody, Availability, Introspection, Health]
+    bodies = [Tokens, Outcome, Problem, ProfileBody, SessionsBody, Availability, Introspection, Health, Readiness]
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for (method, template), operation in OPERATIONS.items():

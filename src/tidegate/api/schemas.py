@@ -131,3 +131,10 @@ class Health(msgspec.Struct):
     """A healthy answer."""
 
     status: str
+
+
+class Readiness(msgspec.Struct, omit_defaults=True):
+    """A ready answer."""
+
+    status: str
+    full: Annotated[list[str], Meta(description="Lanes of the hash pool in which a newcomer would be told 503 now.")] = []

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import httptools
 
 from tidegate.api.app import Application
+from tidegate.api.clients import CLIENT, Client
 from tidegate.api.errors import ANSWERS, Told, fixed_body
 from tidegate.api.http import BODY_BYTES_MAX, Answer, Header, Request
 from tidegate.domain.errors import InvalidRequest, RequestTooLarge
@@ -66,12 +67,20 @@ class HttpServer:
         receive_deadline_s: From a request's first byte, or the connection's opening, to its last byte; and for a client
             that does not read its answers.
         keep_alive_s: How long a connection may rest between requests.
+        is_uniform: The hardened profile: that a client ended its sending changes no answer (ADR 0013).
     """
 
     def __init__(
-        self, *, application: Application, request_deadline_s: float, receive_deadline_s: float, keep_alive_s: float
+        self,
+        *,
+        application: Application,
+        request_deadline_s: float,
+        receive_deadline_s: float,
+        keep_alive_s: float,
+        is_uniform: bool,
     ) -> None:
         self.application = application
+        self.is_uniform = is_uniform
         self.connections: set[Connection] = set()
         self.date = b""
         self.is_stopping = False
@@ -148,6 +157,7 @@ class Connection(asyncio.Protocol):
         "_address",
         "_body",
         "_body_size",
+        "_client",
         "_head_bytes",
         "_headers",
         "_is_in_head",
@@ -171,6 +181,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._address: str | None = None
+        self._client = Client()
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._url = b""
@@ -196,7 +207,8 @@ class Connection(asyncio.Protocol):
         self._server.receiving[self] = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the event loop's word for it
-        """The client is gone; what is under way for it ends by itself, for it may have been promised to the database."""
+        """The client is gone. What it waits for is not begun; what is under way ends by itself, for it may be a write."""
+        self._client.gone()
         self._waiting.clear()
         self._server.forget(self)
         if not self._is_in_head and not self._is_refused:
@@ -226,6 +238,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client will send no more; what it has asked is still answered."""
         self._is_last = True
+        if not self._server.is_uniform:
+            self._client.sends_no_more()
         return self._task is not None and not self._is_refused  # else the event loop closes
 
     def pause_writing(self) -> None:
@@ -341,6 +355,7 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self, request: Request) -> None:
         application = self._server.application
+        CLIENT.set(self._client)
         try:
             answer = await application.answer(request)
         except asyncio.CancelledError:

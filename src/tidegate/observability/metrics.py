@@ -14,7 +14,11 @@ REQUEST_SECONDS: Final = Histogram(
 )
 REFUSED: Final = Counter("tidegate_refused", "Requests that did not end in success, by reason.", ["route", "reason"])
 HASH_SECONDS: Final = Histogram("tidegate_hash_seconds", "One password hash on its thread.", buckets=_SECONDS)
-HASH_WAITING: Final = Gauge("tidegate_hash_waiting", "Hash jobs waiting for a thread.", multiprocess_mode="livesum")
+HASH_WAITING: Final = Gauge(
+    "tidegate_hash_waiting", "Hash jobs waiting for a thread.", ["lane"], multiprocess_mode="livesum"
+)
+HASH_REFUSED: Final = Counter("tidegate_hash_refused", "Callers who got no hash, by reason.", ["lane", "reason"])
+HASH_SHARED: Final = Counter("tidegate_hash_shared", "Callers who got the hash of an equal job.", ["lane"])
 HASH_RUNNING: Final = Gauge("tidegate_hash_running", "Hash jobs on a thread.", multiprocess_mode="livesum")
 HASH_THREADS: Final = Gauge("tidegate_hash_threads", "Threads that hash.", multiprocess_mode="livesum")
 DATABASE_IN_USE: Final = Gauge("tidegate_database_connections_in_use", "Of the primary.", multiprocess_mode="livesum")

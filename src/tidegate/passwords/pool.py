@@ -1,76 +1,86 @@
-"""Hashes passwords on a few threads, never more at once than there are threads, and refuses what cannot start in time.
+"""Hashes passwords on a few threads, never on more at once than there are, and refuses what cannot start in time.
 
 Argon2id is all that a login costs, so this is where a crowd is turned away: a queue that is bounded in length and in time
-keeps those who are served fast, and those who are not hear it at once. One thread a core; more only add memory and delay.
+keeps those who are served fast, and those who are not hear it at once. `scheduler` decides who is who; here are the threads
+and the clock. One thread a core; more only add memory and delay.
 """
 
 import asyncio
+import hashlib
 import os
 import secrets
 import threading
 from asyncio import sleep
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 
 from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.lanes import Lane
+from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.notations import parse
-from tidegate.passwords.notations.argon2 import argon2id_length, argon2id_prefix, hash_argon2id
+from tidegate.passwords.notations.argon2 import argon2id_length, argon2id_prefix, argon2id_work, hash_argon2id
 from tidegate.passwords.profiles import HashProfile
-
-_Result = TypeVar("_Result")
+from tidegate.passwords.scheduler import Job, Scheduler
+from tidegate.passwords.work import Work, compute, kind_of, verifying
+from tidegate.ports import Client
 
 _SAMPLES: Final = 256
-"""Matches that `imitate` draws from: some seconds of a busy node, so that it follows the load but not a single outlier."""
+"""Matches of a lane that `imitate` draws from: some seconds of a busy node, to follow the load and not a single outlier."""
 
-_LATEST_WEIGHT: Final = 1 / 16
-"""Of the latest job in the running mean of their durations: a change of load shows after some sixteen jobs."""
+_KEEP_MEMORY_S: Final = 10.0
+"""How long a thread without work keeps its memory: from one login of a calm hour to the next, not all night (ADR 0012)."""
+
+_KEY_BYTES: Final = 32
+
+# Why a caller gets no hash, as metrics have it.
+_FULL: Final = "full"
+_DISPLACED: Final = "displaced"
+_LATE: Final = "late"
+_GONE: Final = "gone"
+"""Its client has hung up, or its request was over its deadline."""
+_NO_MEMORY: Final = "memory"
+_CLOSING: Final = "closing"
+
+OnHashed = Callable[[float], None]
+OnRefused = Callable[[Lane, str], None]
+OnShared = Callable[[Lane], None]
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Job:
-    """A hash to be made.
+class _Done(NamedTuple):
+    """What became of the jobs that a thread had. It must not be printed: it holds the passwords.
 
     Attributes:
-        compute: Holds the password.
-        future: Where the caller waits; cancelled when the caller is gone.
-        submitted_at: By `monotonic`.
+        jobs: One, or two that were computed in turn.
+        results: A bool or a PHC string for each; empty if there is an error.
+        error: For the callers; None if there are results.
+        took_s: How long the thread computed, in seconds; None if it failed.
     """
 
-    compute: Callable[[], Any]
-    future: asyncio.Future[Any]
-    submitted_at: float
+    jobs: list[Job]
+    results: list[Any]
+    error: Exception | None
+    took_s: float | None
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class _Outcome:
-    """What became of a job.
-
-    Attributes:
-        result: A bool or a PHC string; None if there is an error.
-        error: For the caller; None if there is a result.
-        hash_s: How long the thread computed, in seconds; None if it did not.
-    """
-
-    result: Any = None
-    error: Exception | None = None
-    hash_s: float | None = None
-
-
-def _observe_nothing(_hash_s: float) -> None:
+def _observe_nothing(*_seen: object) -> None:
     pass
+
+
+def _nobody() -> Client | None:
+    return None
 
 
 class HashPool:
     """Implements `ports.Passwords`. It belongs to one event loop; the threads start and hash once before it is ready.
 
     A place in it belongs to the job and not to its caller: a caller who has gone frees nothing while a thread is still at
-    the hash. A job whose caller has gone before it started is dropped unhashed when its turn comes.
+    the hash. A job whose callers have all gone before it started gives its place up, unhashed. Callers who want the same
+    password compared with the same hash share one job.
     """
 
     def __init__(
@@ -81,7 +91,10 @@ class HashPool:
         queue_max: int,
         wait_s_max: float,
         niceness: int,
-        on_hashed: Callable[[float], None] = _observe_nothing,
+        on_hashed: OnHashed = _observe_nothing,
+        on_refused: OnRefused = _observe_nothing,
+        on_shared: OnShared = _observe_nothing,
+        client: Callable[[], Client | None] = _nobody,
     ) -> None:
         """Start the threads and let each hash once, so that its memory is there and the price of a hash is known.
 
@@ -89,52 +102,69 @@ class HashPool:
 
         Args:
             profile: Of new hashes.
-            threads: Hashes at once; the cores of the node, shared out over its processes.
+            threads: The cores of the node, shared out over its processes.
             queue_max: Jobs that may wait besides.
             wait_s_max: How long a job may wait before it starts, in seconds.
             niceness: Of the hash threads, 0 to 19: the event loop goes first.
-            on_hashed: Told the seconds of each finished hash, on the event loop.
+            on_hashed: Told the seconds of a thread that each finished hash took, on the event loop.
+            on_refused: Told the lane of each caller who gets no hash and why, in one word, on the event loop.
+            on_shared: Told the lane of each caller who waits for the hash of another, on the event loop.
+            client: For whom the calling task works; None: for nobody who could leave.
 
         Raises:
             ValueError: *profile* makes hashes that we would not verify.
             MemoryError: There is not enough for the threads.
         """
         self._profile = profile
-        self._places = threads + queue_max
         self._wait_s_max = wait_s_max
         self._niceness = niceness
         self._on_hashed = on_hashed
+        self._on_refused = on_refused
+        self._on_shared = on_shared
+        self._client = client
         self._current_prefix = argon2id_prefix(profile)
         self._current_length = argon2id_length(profile)
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
-        self._is_closed = False
-        # Counted without a lock: the event loop alone writes `_submitted`, and one thread each entry of `_finished`.
-        self._submitted = 0
-        self._finished = [0] * threads
-        self._samples: deque[float] = deque(maxlen=_SAMPLES)
+        self._digest_key = secrets.token_bytes(_KEY_BYTES)
+        self._samples: dict[Lane, deque[float]] = {lane: deque(maxlen=_SAMPLES) for lane in Lane}
 
+        # Whoever holds the lock may use the scheduler, the bells and `_is_closed`.
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._bells: list[threading.Lock] = []  # of the threads that sleep; released to wake one
+        # The threads put what they have done here, and wake the event loop once for all that is there.
+        self._done: deque[_Done] = deque()
+        self._is_ringing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+        self._scheduler = self._scheduler_of(threads, queue_max, hash_s=0)
         warm_ups: SimpleQueue[float | Exception] = SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._serve, args=(number, warm_ups), name=f"hash-{number}", daemon=True)
+            threading.Thread(target=self._serve, args=(warm_ups,), name=f"hash-{number}", daemon=True)
             for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
-        self._first_hash_s = self._mean_hash_s = self._measured([warm_ups.get() for _ in self._threads])
+        self._first_hash_s = self._measured([warm_ups.get() for _ in self._threads])
+        self._scheduler.hash_s = self._first_hash_s
 
-    async def matches(self, password: str, password_hash: str) -> bool:
+    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
         """See `ports.Passwords`."""
         stored = parse(password_hash)
         if stored is None:
             return False
-        submitted_at = monotonic()
-        matched = await self._run(partial(stored.verify, password.encode()))
-        self._samples.append(monotonic() - submitted_at)
+        octets = password.encode()
+        # A key of one process, so that the digest tells nobody anything; 1 us, for a hash of 7,000.
+        key = (password_hash, hashlib.blake2b(octets, key=self._digest_key, digest_size=_KEY_BYTES).digest())
+        began_at = monotonic()
+        matched: bool = await self._result_of(verifying(stored, octets), lane, key)
+        self._samples[lane].append(monotonic() - began_at)
         return matched
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, lane: Lane) -> str:
         """See `ports.Passwords`."""
-        return await self._run(partial(hash_argon2id, password.encode(), self._profile))
+        made: str = await self._result_of(argon2id_work(password.encode(), self._profile), lane, None)
+        return made
 
     def is_outdated(self, password_hash: str) -> bool:
         """See `ports.Passwords`."""
@@ -142,27 +172,42 @@ class HashPool:
 
     def is_idle(self) -> bool:
         """See `ports.Passwords`."""
-        return self._taken < len(self._threads)
+        with self._lock:
+            return not self._is_closed and self._scheduler.has_free_thread()
 
-    async def imitate(self) -> None:
-        """See `ports.Passwords`: as long as one of the latest matches took, from submission to end, drawn at random."""
-        self._refuse_if_saturated()
-        await sleep(secrets.choice(self._samples) if self._samples else self._first_hash_s)
+    async def imitate(self, *, lane: Lane) -> None:
+        """See `ports.Passwords`: as long as one of the latest matches of *lane* took, from its call to its end."""
+        with self._lock:
+            is_refused = self._is_closed or self._scheduler.turns_away(lane, monotonic())
+        if is_refused:
+            self._on_refused(lane, _CLOSING if self._is_closed else _FULL)
+            raise self._saturated(lane)
+        await sleep(secrets.choice(self._samples[lane]) if self._samples[lane] else self._first_hash_s)
 
     @property
     def threads(self) -> int:
-        """Hashes that can be made at once."""
+        """Threads that hash."""
         return len(self._threads)
 
     @property
     def waiting(self) -> int:
         """Jobs that no thread has taken yet."""
-        return self._queue.qsize()
+        return self._scheduler.waiting
+
+    def waiting_in(self, lane: Lane) -> int:
+        """Those of *lane*."""
+        return self._scheduler.waiting_in(lane)
+
+    def full_lanes(self) -> list[Lane]:
+        """The lanes in which a newcomer would be refused now; without that of rehashes, which never wait."""
+        now = monotonic()
+        with self._lock:
+            return [lane for lane in Lane if lane is not Lane.REHASH and self._scheduler.is_full(lane, now)]
 
     @property
     def running(self) -> int:
         """Jobs that a thread is at."""
-        return max(0, min(self._taken - self.waiting, self.threads))
+        return self._scheduler.running
 
     def is_alive(self) -> bool:
         """Whether every thread lives and jobs are taken; it may be saturated all the same."""
@@ -170,107 +215,218 @@ class HashPool:
 
     async def aclose(self) -> None:
         """Take no more, refuse what waits, and return when the hashes under way are done."""
-        self._is_closed = True
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._lock:
+            refused = self._close()
+        for job in refused:
+            self._refuse(job, _CLOSING)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
+        self._settle()  # what the event loop had not come to
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     # On the event loop.
+
+    def _scheduler_of(self, threads: int, queue_max: int, hash_s: float) -> Scheduler:
+        return Scheduler(
+            threads=threads,
+            queue_max=queue_max,
+            wait_s_max=self._wait_s_max,
+            in_turn_max=ENGINE.in_turn_max,
+            hash_s=hash_s,
+        )
 
     def _measured(self, warm_ups: list[float | Exception]) -> float:
         """The mean of *warm_ups* in seconds; where one failed the pool cannot work and is given up."""
         failures = [warm_up for warm_up in warm_ups if isinstance(warm_up, Exception)]
         if failures:
-            for _ in self._threads:
-                self._queue.put(None)
+            with self._lock:
+                self._close()
             raise failures[0]
         return sum(warm_up for warm_up in warm_ups if isinstance(warm_up, float)) / len(warm_ups)
 
-    async def _run(self, compute: Callable[[], _Result]) -> _Result:
-        """Return what *compute* returns on a hash thread.
+    def _close(self) -> list[Job]:
+        self._is_closed = True
+        while self._bells:
+            self._bells.pop().release()
+        return self._scheduler.clear()
+
+    async def _result_of(self, work: Work, lane: Lane, key: Hashable) -> Any:  # noqa: ANN401 - whatever the work results in
+        """Return what *work* results in, on a hash thread or with somebody else's job of the same *key*.
 
         Raises:
-            HashPoolSaturated: At once, or when its turn came too late.
+            HashPoolSaturated: At once, as soon as it could not start in time, or when the client has gone.
         """
-        self._refuse_if_saturated()
-        job = _Job(compute, asyncio.get_running_loop().create_future(), monotonic())
-        self._submitted += 1
-        self._queue.put(job)
-        result: _Result = await job.future
-        return result
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # the first time, or the loop before has ended
+            self._loop, self._is_ringing, self._alarm = loop, False, None
+        caller: asyncio.Future[Any] = loop.create_future()
+        client = self._client()
+        job = self._let_in(work, lane, key, caller, client)
+        if self._alarm is None and self._scheduler.waiting:
+            self._alarm = loop.call_later(self._wait_s_max, self._refuse_late)
+        if client is not None:
+            client.on_leaving = partial(self._let_go, job, caller, client)
+        try:
+            return await caller
+        except asyncio.CancelledError:
+            with self._lock:
+                self._scheduler.leave(job)
+            self._on_refused(lane, _GONE)
+            raise
+        finally:
+            if client is not None:
+                client.on_leaving = None
 
-    def _refuse_if_saturated(self) -> None:
-        if not self._is_admitting():
-            raise self._saturated()
+    def _let_in(self, work: Work, lane: Lane, key: Hashable, caller: "asyncio.Future[Any]", client: Client | None) -> Job:
+        """Find or make the job that *caller* is to wait for.
 
-    def _is_admitting(self) -> bool:
-        return not self._is_closed and self._taken < self._places and self._wait_s <= self._wait_s_max
+        Raises:
+            HashPoolSaturated: There is no place for it.
+        """
+        now = monotonic()
+        shared = displaced = None
+        with self._lock:
+            why_not = self._why_not(client)
+            if why_not is None and key is not None:
+                shared = self._scheduler.join(key, caller, lane, now)
+            job = shared or Job(lane, work, kind=kind_of(work), key=key, callers=[caller])
+            if why_not is None and shared is None:
+                displaced = self._scheduler.add(job, now)
+                if displaced is job:
+                    why_not = _FULL
+                elif self._bells:
+                    self._bells.pop().release()
+        if why_not is not None:
+            self._on_refused(lane, why_not)
+            raise self._saturated(lane)
+        if shared is not None:
+            self._on_shared(lane)
+        if displaced is not None:
+            self._refuse(displaced, _DISPLACED)
+        return job
 
-    def _settle(self, job: _Job, outcome: _Outcome) -> None:
-        """Tell the caller of *job*, if there is still one."""
-        if not job.future.done():
-            if outcome.error is None:
-                job.future.set_result(outcome.result)
-            else:
-                job.future.set_exception(outcome.error)
-        if outcome.hash_s is not None:
-            self._mean_hash_s += _LATEST_WEIGHT * (outcome.hash_s - self._mean_hash_s)
-            self._on_hashed(outcome.hash_s)
+    def _why_not(self, client: Client | None) -> str | None:
+        """Why nothing is begun for *client*, whatever the queues are like; None if it is."""
+        if self._is_closed:
+            return _CLOSING
+        # Who has perhaps gone is served where it costs nobody a place.
+        if client is not None and (client.has_gone or (client.may_have_gone and not self._scheduler.has_free_thread())):
+            return _GONE
+        return None
 
-    # On either side.
+    def _let_go(self, job: Job, caller: "asyncio.Future[Any]", client: Client) -> None:
+        """End the wait of *caller*, whose *client* has gone; the hash, if it is under way, goes on."""
+        with self._lock:
+            is_over = caller.done() or not (job.is_waiting or client.has_gone)
+        if not is_over:
+            self._on_refused(job.lane, _GONE)
+            caller.set_exception(self._saturated(job.lane))
+            with self._lock:
+                self._scheduler.leave(job)
 
-    @property
-    def _taken(self) -> int:
-        """Places that are taken, by jobs waiting or running."""
-        return self._submitted - sum(self._finished)
+    def _refuse_late(self) -> None:
+        """Tell those who have not started in time, at once, and come back when the next one would be late."""
+        now = monotonic()
+        with self._lock:
+            late = self._scheduler.expire(now)
+            deadline = self._scheduler.next_deadline()
+        for job in late:
+            self._refuse(job, _LATE)
+        self._alarm = None
+        if deadline is not None and self._loop is not None:
+            self._alarm = self._loop.call_later(deadline - now, self._refuse_late)
 
-    @property
-    def _wait_s(self) -> float:
-        """How long a job would wait that came now, in seconds, by the running mean; 0 while a thread is free."""
-        return max(0, self._taken - self.threads + 1) * self._mean_hash_s / self.threads
+    def _refuse(self, job: Job, reason: str) -> None:
+        for caller in job.callers:
+            if not caller.done():
+                self._on_refused(job.lane, reason)
+                caller.set_exception(self._saturated(job.lane))
 
-    def _saturated(self) -> HashPoolSaturated:
-        return HashPoolSaturated(retry_after_s=max(self._wait_s, self._mean_hash_s))
+    def _saturated(self, lane: Lane) -> HashPoolSaturated:
+        with self._lock:
+            return HashPoolSaturated(retry_after_s=self._scheduler.retry_after_s(lane, monotonic()))
+
+    def _settle(self) -> None:
+        """Tell the callers of all that is done, if there are still any."""
+        self._is_ringing = False  # before looking: what is put there from now on rings again
+        while self._done:
+            done = self._done.popleft()
+            for number, job in enumerate(done.jobs):
+                if done.took_s is not None:
+                    self._on_hashed(done.took_s / len(done.jobs))
+                if isinstance(done.error, MemoryError):
+                    self._refuse(job, _NO_MEMORY)
+                    continue
+                for caller in job.callers:
+                    if caller.done():
+                        continue
+                    if done.error is not None:
+                        caller.set_exception(done.error)
+                    else:
+                        caller.set_result(done.results[number])
 
     # On a hash thread.
 
-    def _serve(self, number: int, warm_ups: SimpleQueue[float | Exception]) -> None:
+    def _serve(self, warm_ups: SimpleQueue[float | Exception]) -> None:
         """Work off jobs until told to stop."""
         warm_ups.put(self._warm_up())
+        bell = threading.Lock()
+        bell.acquire()
+        done: _Done | None = None
         while True:
-            job = self._queue.get()
-            if job is None:
+            with self._lock:
+                if done is not None:
+                    self._scheduler.finish(done.jobs, done.took_s)
+                jobs = self._scheduler.take(monotonic())
+                is_closed = self._is_closed
+                if not jobs:
+                    self._bells.append(bell)
+            if done is not None:
+                self._done.append(done)
+                done = None  # it holds the password, and this frame lives on while it waits for the next
+                if not self._is_ringing:
+                    self._ring()
+            if jobs:
+                done = self._work_off(jobs)
+                del jobs
+            elif is_closed:
+                ENGINE.release()
                 return
-            outcome = self._work_off(job)
-            self._finished[number] += 1  # before its caller hears of it, who may ask `is_idle` next
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                job.future.get_loop().call_soon_threadsafe(self._settle, job, outcome)
-            del job, outcome  # they hold the password, and this frame lives on while it waits for the next
+            elif not bell.acquire(timeout=_KEEP_MEMORY_S):
+                ENGINE.release()
+                bell.acquire()
 
     def _warm_up(self) -> float | Exception:
         """Step behind the event loop and hash once; how long that took, in seconds, or why it cannot be."""
-        started_at = monotonic()
         try:
             with suppress(OSError):  # a wish: where the system does not grant it, hashes merely compete with the event loop
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+            ENGINE.keep(self._profile.memory_cost_kib)
+            hash_argon2id(b"", self._profile)  # the memory comes with it
+            began_at = monotonic()
             if parse(hash_argon2id(b"", self._profile)) is None:
                 raise ValueError(f"hash profile {self._profile.name} is beyond what is verified")
         except Exception as error:
             return error
-        return monotonic() - started_at
+        return monotonic() - began_at
 
-    def _work_off(self, job: _Job) -> _Outcome:
-        """Compute what *job* asks for, unless it is too late; never raises."""
-        if job.future.cancelled():
-            return _Outcome()
-        started_at = monotonic()
-        if self._is_closed or started_at - job.submitted_at > self._wait_s_max:
-            return _Outcome(error=self._saturated())
+    def _work_off(self, jobs: list[Job]) -> _Done:
+        """Compute what *jobs* ask for; never raises."""
+        began_at = monotonic()
         try:
-            result = job.compute()
-        except MemoryError:
-            return _Outcome(error=self._saturated())
+            results = compute([job.work for job in jobs])
         except BaseException as error:  # a panic in bcrypt's Rust is no Exception; a dead thread would be a core lost
-            return _Outcome(error=error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
-        return _Outcome(result, hash_s=monotonic() - started_at)
+            return _Done(jobs, [], error if isinstance(error, Exception) else RuntimeError(type(error).__name__), None)
+        return _Done(jobs, results, None, monotonic() - began_at)
+
+    def _ring(self) -> None:
+        """See to it that the event loop looks at what is done."""
+        self._is_ringing = True
+        loop = self._loop
+        assert loop is not None  # else there would have been nothing to do
+        try:
+            loop.call_soon_threadsafe(self._settle)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            self._is_ringing = False

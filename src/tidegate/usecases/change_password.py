@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tidegate.domain.claims import AccessClaims, TokenPair
 from tidegate.domain.credentials import normalise_password
 from tidegate.domain.errors import Contended, InvalidAccessToken, WrongPassword
+from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, Profile
 from tidegate.ports import AccessTokens, Ids, Passwords, RefreshTokens, Sessions, UserReader
@@ -45,7 +46,7 @@ class ChangePassword:
             user = await self.users.credentials(claims.user_id)
             if user is None or user.is_disabled:
                 raise InvalidAccessToken
-            if not await self.passwords.matches(current, user.password_hash):
+            if not await self.passwords.matches(current, user.password_hash, lane=Lane.KNOWN_DEVICE):
                 raise WrongPassword(user.user_id)
             session = NewSession(
                 session_id=self.ids.session_id(),
@@ -53,7 +54,7 @@ class ChangePassword:
                 device=origin.device,
                 address=origin.address,
             )
-            stored = await self.passwords.hash(wish)
+            stored = await self.passwords.hash(wish, lane=Lane.KNOWN_DEVICE)
             if await self.sessions.change_password(session, old=user.stored_password, stored=stored):
                 return TokenPair(
                     self.access_tokens.issue(user.user_id, session.session_id),

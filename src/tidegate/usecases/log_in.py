@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from tidegate.domain.claims import TokenPair
-from tidegate.domain.errors import Contended, UnknownUser, UserDisabled, WrongPassword
+from tidegate.domain.errors import Contended, HashPoolSaturated, UnknownUser, UserDisabled, WrongPassword
+from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
 from tidegate.domain.users import LoginIdentifier
 from tidegate.ports import AccessTokens, Ids, Passwords, RefreshTokens, Sessions, UserReader, UserWriter
@@ -69,9 +70,9 @@ class LogIn:
             user = await self.users.find(identifier)
             if user is None:
                 if self.is_uniform:
-                    await self.passwords.imitate()
+                    await self.passwords.imitate(lane=Lane.LOGIN)
                 raise UnknownUser
-            if not await self.passwords.matches(password, user.password_hash):
+            if not await self.passwords.matches(password, user.password_hash, lane=Lane.LOGIN):
                 raise WrongPassword(user.user_id)
             if user.is_disabled:
                 raise UserDisabled(user.user_id)
@@ -95,5 +96,8 @@ class LogIn:
         """Bring *stored* to the current profile if a core is free for it; the stored password that stands afterwards."""
         if not self.passwords.is_outdated(stored) or not self.passwords.is_idle():
             return stored
-        rehashed = await self.passwords.hash(password)
+        try:
+            rehashed = await self.passwords.hash(password, lane=Lane.REHASH)
+        except HashPoolSaturated:  # somebody else was quicker; the password was right all the same
+            return stored
         return rehashed if await self.credentials.rehash(user_id, old=stored, new=rehashed) else stored

@@ -7,6 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from tidegate.domain.errors import FaultCollector, FieldFault, IdentifierTaken
+from tidegate.domain.lanes import Lane
 from tidegate.domain.users import (
     IdentifierKind,
     LoginIdentifier,
@@ -78,7 +79,7 @@ class Register:
             username=named.get(IdentifierKind.USERNAME),
             email=named.get(IdentifierKind.EMAIL),
             phone_number=named.get(IdentifierKind.PHONE_NUMBER),
-            password_hash=await self.passwords.hash(checked.password),
+            password_hash=await self.passwords.hash(checked.password, lane=Lane.REGISTER),
             full_name=checked.full_name,
             birth_date=checked.birth_date,
         )

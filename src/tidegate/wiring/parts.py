@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
+from tidegate.api.clients import current_client
 from tidegate.api.endpoints.well_known import JWKS_CACHE_S
 from tidegate.config import Settings
 from tidegate.domain.sessions import SessionLifetimes
@@ -92,6 +93,9 @@ async def open_passwords(settings: Settings) -> AsyncIterator[HashPool]:
         wait_s_max=settings.hash_wait_ms_max / 1000,
         niceness=settings.hash_niceness,
         on_hashed=metrics.HASH_SECONDS.observe,
+        on_refused=lambda lane, reason: metrics.HASH_REFUSED.labels(lane, reason).inc(),
+        on_shared=lambda lane: metrics.HASH_SHARED.labels(lane).inc(),
+        client=current_client,
     )
     try:
         yield pool

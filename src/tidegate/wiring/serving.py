@@ -33,10 +33,13 @@ from tidegate.api.routing import Router
 from tidegate.api.server import HttpServer
 from tidegate.config import Profile, Settings
 from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.lanes import Lane
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, RequestLine, frames_of, utc_now
 from tidegate.passwords.blocklist import CommonPasswords
+from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.pool import HashPool
+from tidegate.passwords.profiles import PROFILES
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.sessions import PostgresSessions
@@ -99,11 +102,12 @@ async def serve_api(settings: Settings, listener: socket.socket) -> None:
                 request_deadline_s=settings.request_deadline_ms / 1000,
                 receive_deadline_s=settings.receive_deadline_ms / 1000,
                 keep_alive_s=_KEEP_ALIVE_S,
+                is_uniform=settings.profile is Profile.HARDENED,
             )
             stopping = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-            log.event("info", "api", f"serving with {settings.hash_threads} hash threads")
+            log.event("info", "api", _hashing(settings))
             await server.serve(listener, until=stopping, drain_s=_DRAIN_S, backlog=_BACKLOG)
         log.event("info", "api", "stopped")
 
@@ -187,14 +191,18 @@ def _endpoints(
         jwks=jwks_endpoint(tokens.keys.public_jwks),
         metadata=metadata_endpoint(settings.issuer),
         live=live,
-        ready=ReadyEndpoint(checks=(primary.ping, partial(_check_hash_pool, passwords))),
+        ready=ReadyEndpoint(checks=(primary.ping, partial(_check_hash_pool, passwords)), full=passwords.full_lanes),
         openapi=fixed_endpoint(msgspec.json.encode(document), "application/json"),
         docs=fixed_endpoint(docs_page.render(document), docs_page.PAGE_TYPE),
     )
 
 
+def _hashing(settings: Settings) -> str:
+    mib = settings.hash_threads * PROFILES[settings.hash_profile].thread_bytes >> 20
+    return f"serving; hash threads: {settings.hash_threads}, with {mib} MiB of memory; Argon2 by {ENGINE.name}"
+
+
 async def _check_hash_pool(passwords: HashPool) -> None:
-    # Not whether it would take one more hash now: a balancer that drains full nodes drains all of them in a storm.
     if not passwords.is_alive():
         raise HashPoolSaturated
 
@@ -251,7 +259,8 @@ async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed
     """Keep the gauges within a second of what they measure."""
     metrics.HASH_THREADS.set(threads)
     while True:
-        metrics.HASH_WAITING.set(passwords.waiting)
+        for lane in Lane:
+            metrics.HASH_WAITING.labels(lane).set(passwords.waiting_in(lane))
         metrics.HASH_RUNNING.set(passwords.running)
         metrics.DATABASE_OPEN.set(primary.opened)
         metrics.DATABASE_IN_USE.set(primary.in_use)

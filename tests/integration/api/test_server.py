@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from tidegate.api.app import Application
+from tidegate.api.clients import Client, current_client
 from tidegate.api.errors import Refuser
 from tidegate.api.http import Answer, Request
 from tidegate.api.routing import Route, Router
@@ -46,7 +47,18 @@ class Running:
         self.seen: list[tuple[str, int | None]] = []
         self.something_seen = asyncio.Event()
         self.stop = asyncio.Event()
+        self._clients: asyncio.Queue[Client | None] = asyncio.Queue()
         self.port = 0
+
+    async def watch(self, _request: Request) -> Answer:
+        self._clients.put_nowait(current_client())
+        return await _slow(_request)
+
+    async def client(self) -> Client:
+        """For whom the next request to /watched is answered."""
+        client = await self._clients.get()
+        assert client is not None
+        return client
 
     def note(self, request: Request, status: int | None) -> None:
         self.seen.append((request.outcome, status))
@@ -55,7 +67,12 @@ class Running:
 
 @asynccontextmanager
 async def a_server(
-    *, request_deadline_s: float = 5, receive_deadline_s: float = 5, keep_alive_s: float = 5, drain_s: float = 2
+    *,
+    request_deadline_s: float = 5,
+    receive_deadline_s: float = 5,
+    keep_alive_s: float = 5,
+    drain_s: float = 2,
+    is_uniform: bool = False,
 ) -> AsyncIterator[Running]:
     running = Running()
     application = Application(
@@ -66,6 +83,7 @@ async def a_server(
                 Route("GET", "/slow", _slow),
                 Route("GET", "/stuck", _stuck),
                 Route("GET", "/large", _large),
+                Route("GET", "/watched", running.watch),
             ]
         ),
         refuser=Refuser(is_uniform=False),
@@ -77,6 +95,7 @@ async def a_server(
         request_deadline_s=request_deadline_s,
         receive_deadline_s=receive_deadline_s,
         keep_alive_s=keep_alive_s,
+        is_uniform=is_uniform,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -381,6 +400,47 @@ def test_who_hangs_up_is_told_to_the_log_and_nobody_else():
             gone.writer.transport.abort()  # a reset: an end of sending alone would still want its answer
             await running.something_seen.wait()
             assert running.seen == [("client_gone", None)]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_uniform", [False, True])
+def test_whoever_works_for_a_client_hears_when_it_leaves(is_uniform):
+    """In the hardened profile only what it cannot observe itself: that its connection is lost."""
+
+    async def run() -> None:
+        async with asyncio.timeout(20), a_server(is_uniform=is_uniform) as running:
+            connection = await Connection.to(running.port)
+            await connection.send(b"GET /watched HTTP/1.1\r\nHost: x\r\n\r\n")
+            client = await running.client()
+            assert (client.may_have_gone, client.has_gone) == (False, False)
+            left = asyncio.Event()
+            client.on_leaving = left.set
+            connection.writer.write_eof()
+            if is_uniform:
+                await asyncio.sleep(0.05)
+                assert not client.may_have_gone
+            else:
+                await left.wait()
+                assert (client.may_have_gone, client.has_gone) == (True, False)
+                left.clear()
+            connection.writer.transport.abort()
+            await left.wait()
+            assert client.has_gone
+
+    asyncio.run(run())
+
+
+def test_each_connection_is_a_client_of_its_own():
+    async def run() -> None:
+        async with asyncio.timeout(20), a_server() as running:
+            clients = []
+            for _ in range(2):
+                connection = await Connection.to(running.port)
+                await connection.send(b"GET /watched HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+                clients.append(await running.client())
+            assert clients[0] is not clients[1]
+            assert current_client() is None
 
     asyncio.run(run())
 

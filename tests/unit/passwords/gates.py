@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tidegate.domain.lanes import Lane
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import HashProfile
+from tidegate.ports import Client
 
 TINY = HashProfile("tiny", memory_cost_kib=8, time_cost=1)
 PATIENCE_S = 30
@@ -21,9 +23,20 @@ def a_pool(
     queue_max: int = 8,
     wait_s_max: float = 60,
     on_hashed: Callable[[float], None] = lambda _: None,
+    on_refused: Callable[[Lane, str], None] = lambda _lane, _reason: None,
+    on_shared: Callable[[Lane], None] = lambda _lane: None,
+    client: Callable[[], Client | None] = lambda: None,
 ) -> HashPool:
     return HashPool(
-        profile=profile, threads=threads, queue_max=queue_max, wait_s_max=wait_s_max, niceness=1, on_hashed=on_hashed
+        profile=profile,
+        threads=threads,
+        queue_max=queue_max,
+        wait_s_max=wait_s_max,
+        niceness=1,
+        on_hashed=on_hashed,
+        on_refused=on_refused,
+        on_shared=on_shared,
+        client=client,
     )
 
 
@@ -70,6 +83,11 @@ class Gate:
         """Wait until so many more threads have come to it."""
         for _ in range(times):
             assert await asyncio.to_thread(self._entered.acquire, timeout=PATIENCE_S)
+
+
+def asks(pool: HashPool, password: str, *, lane: Lane = Lane.LOGIN) -> "asyncio.Task[bool]":
+    """Somebody who wants *password* compared with what the gate stands for."""
+    return asyncio.create_task(pool.matches(password, "any", lane=lane))
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -172,7 +172,7 @@ def test_no_text_at_all_makes_parse_raise(stored: str) -> None:
     parse(stored)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     stored=st.sampled_from([v["stored"] for v in VECTORS if "65536" not in v["stored"] and "210000" not in v["stored"]]),
     at=st.integers(min_value=0, max_value=511),

@@ -5,8 +5,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.unit.passwords.gates import Gate, a_pool, all_submitted, closing, told
+from tests.unit.passwords.gates import Gate, a_pool, all_submitted, asks, closing, told
 from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.lanes import Lane
 from tidegate.passwords.profiles import HashProfile
 
 
@@ -14,14 +15,14 @@ def test_every_finished_hash_is_observed_and_none_that_was_not_made(gate: Gate) 
     async def story() -> None:
         seen: list[float] = []
         async with closing(a_pool(threads=1, on_hashed=seen.append)) as pool:
-            running = asyncio.create_task(pool.matches("running", "any"))
+            running = asks(pool, "running")
             await gate.entered(1)
-            gone = asyncio.create_task(pool.matches("gone", "any"))
+            gone = asks(pool, "gone")
             await all_submitted(pool, 2)
             running.cancel()  # its hash is made all the same
             gone.cancel()
             gate.open()
-            await pool.hash("x")
+            await pool.hash("x", lane=Lane.LOGIN)
             assert len(seen) == 2
             assert min(seen) > 0
 
@@ -42,8 +43,8 @@ def test_the_mean_follows_the_load(gate: Gate, monkeypatch: pytest.MonkeyPatch) 
             gate.open()
             gate.answer = in_ten_seconds
             for _ in range(100):
-                await pool.matches("x", "any")
-            assert pool._mean_hash_s == pytest.approx(10, rel=0.01)
+                await pool.matches("x", "any", lane=Lane.LOGIN)
+            assert pool._scheduler.hash_s == pytest.approx(10, rel=0.01)
 
     told(story())
 
@@ -65,7 +66,7 @@ def test_an_imitation_takes_as_long_as_one_of_the_latest_matches(gate: Gate, mon
 
             monkeypatch.setattr("tidegate.passwords.pool.monotonic", lambda: now)
             monkeypatch.setattr("tidegate.passwords.pool.sleep", asleep)
-            await pool.imitate()
+            await pool.imitate(lane=Lane.LOGIN)
             assert slept == [pool._first_hash_s]
             assert slept[0] > 0
 
@@ -73,18 +74,18 @@ def test_an_imitation_takes_as_long_as_one_of_the_latest_matches(gate: Gate, mon
             gate.answer = taking
             for seconds in (7.0, 3.0, 5.0):
                 took = seconds
-                await pool.matches("x", "any")
+                await pool.matches("x", "any", lane=Lane.LOGIN)
             slept.clear()
             for _ in range(100):
-                await pool.imitate()
+                await pool.imitate(lane=Lane.LOGIN)
             assert set(slept) == {7.0, 3.0, 5.0}
 
             took = 1.0
             for _ in range(256):
-                await pool.matches("x", "any")
+                await pool.matches("x", "any", lane=Lane.LOGIN)
             slept.clear()
             for _ in range(100):
-                await pool.imitate()
+                await pool.imitate(lane=Lane.LOGIN)
             assert set(slept) == {1.0}
 
     told(story())
@@ -95,14 +96,14 @@ def test_what_is_imitated_is_matches_and_the_wait_before_them(gate: Gate) -> Non
 
     async def story() -> None:
         async with closing(a_pool(threads=1, queue_max=1)) as pool:
-            await pool.hash("x")
-            callers = [asyncio.create_task(pool.matches("x", "any")) for _ in range(2)]
+            await pool.hash("x", lane=Lane.LOGIN)
+            callers = [asks(pool, str(number)) for number in range(2)]
             await all_submitted(pool, 2)
             with suppress(HashPoolSaturated):
-                await pool.matches("x", "any")
+                await pool.matches("x", "any", lane=Lane.LOGIN)
             gate.open()
             await asyncio.gather(*callers)
-            assert len(pool._samples) == 2
+            assert len(pool._samples[Lane.LOGIN]) == 2
 
     told(story())
 
@@ -110,7 +111,7 @@ def test_what_is_imitated_is_matches_and_the_wait_before_them(gate: Gate) -> Non
 def test_only_a_hash_of_just_this_profile_is_current() -> None:
     async def story() -> None:
         async with closing(a_pool()) as pool:
-            current = await pool.hash("x")
+            current = await pool.hash("x", lane=Lane.LOGIN)
             assert not pool.is_outdated(current)
             for other in (
                 HashProfile("dearer", 16, 1),
@@ -120,7 +121,7 @@ def test_only_a_hash_of_just_this_profile_is_current() -> None:
                 HashProfile("saltier", 8, 1, salt_len=32),
             ):
                 async with closing(a_pool(profile=other)) as another:
-                    assert pool.is_outdated(await another.hash("x"))
+                    assert pool.is_outdated(await another.hash("x", lane=Lane.LOGIN))
             for spoilt in (current[:-1], current + "A", current.replace("argon2id", "argon2i"), "!" + current, ""):
                 assert pool.is_outdated(spoilt)
 

@@ -15,6 +15,7 @@ from tidegate.domain.errors import (
     InvalidRequest,
     WrongPassword,
 )
+from tidegate.domain.lanes import Lane
 
 NEW_PASSWORD = "battery staple"
 
@@ -32,6 +33,15 @@ def test_afterwards_the_new_password_works_and_the_old_one_does_not() -> None:
     with pytest.raises(WrongPassword):
         world.logged_in()
     assert world.is_live(world.logged_in(password=NEW_PASSWORD).tokens)
+
+
+def test_whoever_is_logged_in_goes_before_those_who_are_not() -> None:
+    world = World()
+    world.add_user()
+    pair = world.logged_in().tokens
+    world.passwords.lanes.clear()
+    change(world, pair)
+    assert world.passwords.lanes == [Lane.KNOWN_DEVICE] * 2
 
 
 def test_every_session_ends_the_callers_too_and_the_caller_goes_on_in_a_new_one() -> None:

@@ -9,6 +9,7 @@ from tests.fakes.tokens import nth_session
 from tests.unit.usecases.world import PASSWORD, PHONE, EventfulPasswords, World, username
 from tidegate.domain.errors import Contended, HashPoolSaturated, UnknownUser, UserDisabled, WrongPassword
 from tidegate.domain.jobs import LoginSucceeded
+from tidegate.domain.lanes import Lane
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
 
 NEW_PASSWORD = "battery staple"
@@ -175,6 +176,24 @@ class TestRehashing:
         assert world.is_live(world.logged_in().tokens)
         assert world.users.stored_password(user_id) == InstantPasswords.outdated(PASSWORD)
 
+    def test_it_is_in_a_lane_of_its_own_behind_every_login(self) -> None:
+        world = World()
+        world.add_user(stored=InstantPasswords.outdated(PASSWORD))
+        world.logged_in()
+        assert world.passwords.lanes == [Lane.LOGIN, Lane.REHASH]
+
+    def test_a_thread_that_is_taken_in_the_last_moment_fails_no_login(self) -> None:
+        """Idle when asked, and no more when it came to it."""
+
+        class Overtaken(InstantPasswords):
+            def is_idle(self) -> bool:
+                return True
+
+        world = World(Overtaken(is_busy=True))
+        user_id = world.add_user(stored=InstantPasswords.outdated(PASSWORD))
+        assert world.is_live(world.logged_in().tokens)
+        assert world.users.stored_password(user_id) == InstantPasswords.outdated(PASSWORD)
+
     def test_a_password_changed_meanwhile_is_not_undone(self) -> None:
         """Compare and set: the rehash is of a password that no longer stands."""
         world = World(EventfulPasswords(lambda: change()))
@@ -194,6 +213,7 @@ class TestHardened:
         with pytest.raises(UnknownUser):
             world.logged_in("nobody")
         assert (world.passwords.imitated, world.passwords.compared, world.passwords.hashed) == (1, 0, [])
+        assert world.passwords.lanes == [Lane.LOGIN]  # where a known user would have waited
 
     def test_a_known_user_is_compared_and_not_imitated(self) -> None:
         world = World(is_uniform=True)

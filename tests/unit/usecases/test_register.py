@@ -10,6 +10,7 @@ from tests.fakes.passwords import InstantPasswords
 from tests.fakes.tokens import nth_user
 from tests.unit.usecases.world import PASSWORD, World, new_user
 from tidegate.domain.errors import FieldFault, HashPoolSaturated, IdentifierTaken, InvalidRequest
+from tidegate.domain.lanes import Lane
 from tidegate.domain.users import NewUser
 from tidegate.usecases.register import Registration
 
@@ -131,9 +132,9 @@ def test_of_two_who_come_at_once_the_database_refuses_one() -> None:
     """The look-up before the hash found nobody: the unique index decides."""
 
     class Crowded(InstantPasswords):
-        async def hash(self, password: str) -> str:
+        async def hash(self, password: str, *, lane: Lane) -> str:
             await world.users.add(new_user(uuid4(), "ada", "somebody else's"))
-            return await super().hash(password)
+            return await super().hash(password, lane=lane)
 
     world = World(Crowded())
     with pytest.raises(IdentifierTaken):
@@ -155,11 +156,17 @@ def test_a_full_hash_pool_stores_nobody() -> None:
     run(world.register(Registration(username="ada", password=PASSWORD)))
 
 
+def test_a_registration_goes_behind_the_logins() -> None:
+    world = World()
+    run(world.register(Registration(username="ada", password=PASSWORD)))
+    assert world.passwords.lanes == [Lane.REGISTER]
+
+
 def test_nothing_is_stored_before_the_password_is_hashed() -> None:
     class Watched(InstantPasswords):
-        async def hash(self, password: str) -> str:
+        async def hash(self, password: str, *, lane: Lane) -> str:
             assert added == []
-            return await super().hash(password)
+            return await super().hash(password, lane=lane)
 
     added: list[NewUser] = []
     world = World(Watched())

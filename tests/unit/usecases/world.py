@@ -11,6 +11,7 @@ from tests.fakes.tokens import FakeAccessTokens, FakeIds, FakeRefreshTokens
 from tests.fakes.users import InMemoryUsers
 from tidegate.domain.claims import AccessClaims, TokenPair
 from tidegate.domain.errors import FieldFault, InvalidRequest
+from tidegate.domain.lanes import Lane
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser
 from tidegate.usecases.change_password import ChangePassword
 from tidegate.usecases.log_in import LoggedIn, LogIn, Origin
@@ -36,8 +37,8 @@ class EventfulPasswords(InstantPasswords):
         super().__init__(is_busy=is_busy)
         self._meanwhile = list(meanwhile)
 
-    async def matches(self, password: str, password_hash: str) -> bool:
-        matched = await super().matches(password, password_hash)
+    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
+        matched = await super().matches(password, password_hash, lane=lane)
         if self._meanwhile:
             self._meanwhile.pop(0)()
         return matched
