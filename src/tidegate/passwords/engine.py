@@ -14,10 +14,12 @@ from tidegate.passwords.profiles import IN_TURN_MAX
 
 try:
     from tidegate.passwords import _argon2 as _extension
-except ImportError:  # no compiler at the installation, or a system or CPU that it does not know
+except ImportError as error:  # no compiler at the installation, or a system or CPU that it does not know
     _has_extension = False
+    _not_loaded = str(error)
 else:
     _has_extension = True
+    _not_loaded = ""
 
 _MEMORY_ALLOCATION_ERROR: Final = -22
 """ARGON2_MEMORY_ALLOCATION_ERROR in argon2.h."""
@@ -183,3 +185,27 @@ def best_engine() -> Engine:
 
 
 ENGINE: Final = best_engine()
+
+
+class EngineChoice(NamedTuple):
+    """Which engine works here, and why.
+
+    Attributes:
+        name: For people.
+        variants: Of the extension, that this CPU can run, the best first; empty where the extension is not there.
+        why_stock: Why argon2-cffi has to do; None where it need not.
+    """
+
+    name: str
+    variants: Sequence[str]
+    why_stock: str | None
+
+
+def engine_choice() -> EngineChoice:
+    """What `best_engine` chose."""
+    if not _has_extension:
+        return EngineChoice(ENGINE.name, (), f"the extension cannot be loaded: {_not_loaded}")
+    variants = _extension.runnable()
+    if isinstance(ENGINE, StockEngine):
+        return EngineChoice(ENGINE.name, variants, "the extension makes other digests than argon2-cffi")
+    return EngineChoice(ENGINE.name, variants, None)

@@ -152,6 +152,9 @@ class Refusing:
     def variant(self) -> str:
         return "refusing"
 
+    def runnable(self) -> list[str]:
+        return ["plain"]
+
 
 def test_where_the_fast_engine_lacks_memory_the_stock_one_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_want(*_cost: object) -> Sequence[bytes]:
@@ -181,12 +184,27 @@ def test_an_extension_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(best_engine(), StockEngine)
 
 
+def test_whoever_asks_is_told_why_the_stock_engine_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ENGINE", StockEngine())
+    monkeypatch.setattr(engine, "_has_extension", True)
+    monkeypatch.setattr(engine, "_extension", Refusing(StockEngine().digests), raising=False)
+    wrong = engine.engine_choice()
+    assert (wrong.name, wrong.variants) == ("argon2-cffi", ["plain"])
+    assert wrong.why_stock == "the extension makes other digests than argon2-cffi"
+    monkeypatch.setattr(engine, "_has_extension", False)
+    monkeypatch.setattr(engine, "_not_loaded", "libx.so: no such file")
+    missing = engine.engine_choice()
+    assert (missing.name, missing.variants) == ("argon2-cffi", ())
+    assert missing.why_stock == "the extension cannot be loaded: libx.so: no such file"
+
+
 if VARIANTS:  # there is an extension, and what it promises beside the digests
 
     def test_the_best_variant_is_chosen_and_named() -> None:
         assert EXTENSION.variant() == VARIANTS[0]
         assert isinstance(engine.ENGINE, FastEngine)
         assert engine.ENGINE.name == f"tidegate ({VARIANTS[0]})"
+        assert engine.engine_choice() == (engine.ENGINE.name, VARIANTS, None)
 
     def test_a_variant_that_the_cpu_has_not_is_refused() -> None:
         with pytest.raises(ValueError, match="no such variant"):
