@@ -166,17 +166,19 @@ def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     host = complete["host"]
     complete.setdefault("issuer", f"http://{f'[{host}]' if ':' in host else host}:{complete['port']}")
     if complete["api_processes"] == 0:
-        affordable = complete["database_connections_budget"] // _connections_each(complete["database_connections"])
-        complete["api_processes"] = max(1, min(usable_cores(), affordable))
+        complete["api_processes"] = processes_by_default(
+            usable_cores(), lent=complete["database_connections"], budget=complete["database_connections_budget"]
+        )
     return complete
 
 
 def connections_of(settings: Settings) -> int:
     """How many connections to the primary the API processes hold together."""
-    return _connections_each(settings.database_connections) * settings.api_processes
+    return connections_each(settings.database_connections) * settings.api_processes
 
 
-def _connections_each(lent: int) -> int:
+def connections_each(lent: int) -> int:
+    """How many an API process holds that lends *lent* to its requests."""
     return lent + 1  # one hears of revocations
 
 
@@ -186,6 +188,11 @@ def hash_threads_of(settings: Settings, process: int) -> int:
     At least one each, or the process could serve no login: with more processes than cores there are more threads, too.
     """
     return settings.hash_threads or max(1, share_of(usable_cores(), of=settings.api_processes, number=process))
+
+
+def processes_by_default(cores: int, *, lent: int, budget: int) -> int:
+    """One a core, if *budget* has the connections of all."""
+    return max(1, min(cores, budget // connections_each(lent)))
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

@@ -45,6 +45,8 @@ ARROWS: Final[dict[str, May]] = {
     # What surrounds a running process.
     "migrations": May({"domain"}, {"asyncpg"}),
     "embedded": May(),
+    # What an operator asks of a machine before a crowd does.
+    "calibration": May({"passwords", "passwords.profiles"}, {"msgspec"}),
     "config": May({"passwords.profiles"}),
     "settings_node": May(),
     "settings_sources": May({"config"}, {"dotenv"}),
@@ -59,8 +61,8 @@ ARROWS: Final[dict[str, May]] = {
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the
     # secrets (tokens), starts the processes, and answers /metrics for all of them.
     "cli": May(
-        {"", "wiring", "config", "settings_building", "settings_pages", "settings_sources", "embedded", "migrations"}
-        | {"domain", "usecases", "tokens"},
+        {"", "wiring", "config", "settings_building", "settings_node", "settings_pages", "settings_sources", "embedded"}
+        | {"migrations", "calibration", "domain", "usecases", "tokens"},
         {"prometheus_client", "uvloop"},
     ),
     "__main__": May({"cli"}),

@@ -18,6 +18,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "migrate": "bring the schema up or down, or tell where it stands",
     "config": "check the settings, or list them with default, unit and meaning",
     "keys": "list or rotate the keys that sign access tokens",
+    "calibrate": "measure how fast this machine hashes, and say which hash profile suits it",
+    "capacity": "reckon the nodes, cores and memory for so many logins in so short a time",
     "users": "add, show, disable, enable or delete a user",
     "version": "print the version",
 }
@@ -62,6 +64,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(WRONG_WORDS, f"tidegate: {message}; see `{self.prog} --help`\n")
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves our lines as they are, and knows that the names of commands are indented, which argparse forgets."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if action.nargs == argparse.PARSER:
+            self._action_max_length += self._indent_increment
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command that *words* (by default those of the process) name, and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -95,7 +106,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Command]:
         prog="tidegate",
         description="The login service that stays open when everybody comes at once.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     summaries = dict(COMMANDS)

@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from tidegate.config import Settings, SettingsError, declared
 from tidegate.settings_building import build_settings, read_one
@@ -57,14 +58,20 @@ def read_settings(arguments: argparse.Namespace, *, falls_back: bool) -> Setting
     return build_settings(read_given(arguments, falls_back=falls_back).texts)
 
 
-def read_dsn(given: Given) -> str:
-    """The primary's DSN alone, for a command that needs nothing else and should not have to be given secrets.
+def read_alone(name: str, given: Given) -> Any:  # noqa: ANN401 - of the type that the setting declares
+    """The setting called *name* alone, for a command that needs few and should not have to be given secrets.
 
     Raises:
-        SettingsError: It is missing or malformed.
+        SettingsError: It is malformed, or missing and required.
     """
-    primary = next(each for each in declared() if each.name == "primary_dsn")
-    return str(read_one(primary, given.texts))
+    setting = next(each for each in declared() if each.name == name)
+    value = read_one(setting, given.texts)
+    return setting.default if value is None else value
+
+
+def read_dsn(given: Given) -> str:
+    """The primary's DSN alone. Raises as `read_alone`."""
+    return str(read_alone("primary_dsn", given))
 
 
 def data_folder(named: Path | None, said: Given) -> Path | None:

@@ -1,0 +1,1 @@
+"""Measures what this machine hashes, and reckons from that what a storm of logins needs."""

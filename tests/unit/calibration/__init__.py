@@ -1,0 +1,1 @@
+"""Measuring, recommending and reckoning."""
