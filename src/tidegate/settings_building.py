@@ -190,6 +190,11 @@ def hash_threads_of(settings: Settings, process: int) -> int:
     return settings.hash_threads or max(1, share_of(usable_cores(), of=settings.api_processes, number=process))
 
 
+def hash_threads_of_node(settings: Settings) -> int:
+    """How many hash threads all API processes of the node start together."""
+    return sum(hash_threads_of(settings, process) for process in range(1, settings.api_processes + 1))
+
+
 def processes_by_default(cores: int, *, lent: int, budget: int) -> int:
     """One a core, if *budget* has the connections of all."""
     return max(1, min(cores, budget // connections_each(lent)))
@@ -198,7 +203,7 @@ def processes_by_default(cores: int, *, lent: int, budget: int) -> int:
 def _contradictions(settings: Settings) -> Iterator[str]:
     """What each value allows but all of them together do not. Every sentence names the settings to change."""
     cores = usable_cores()
-    threads = sum(hash_threads_of(settings, process) for process in range(1, settings.api_processes + 1))
+    threads = hash_threads_of_node(settings)
     if threads > cores and settings.hash_threads > 1:
         yield (
             f"TIDEGATE_HASH_THREADS times TIDEGATE_API_PROCESSES is {threads}, but there are {cores} cores, and more "

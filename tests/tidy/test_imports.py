@@ -47,6 +47,7 @@ ARROWS: Final[dict[str, May]] = {
     "embedded": May(),
     # What an operator asks of a machine before a crowd does.
     "calibration": May({"passwords", "passwords.profiles"}, {"msgspec"}),
+    "diagnosis": May({"domain", "migrations", "passwords", "passwords.profiles"}, {"asyncpg", "msgspec"}),
     "config": May({"passwords.profiles"}),
     "settings_node": May(),
     "settings_sources": May({"config"}, {"dotenv"}),
@@ -62,7 +63,7 @@ ARROWS: Final[dict[str, May]] = {
     # secrets (tokens), starts the processes, and answers /metrics for all of them.
     "cli": May(
         {"", "wiring", "config", "settings_building", "settings_node", "settings_pages", "settings_sources", "embedded"}
-        | {"migrations", "calibration", "domain", "usecases", "tokens"},
+        | {"migrations", "calibration", "diagnosis", "domain", "usecases", "tokens"},
         {"prometheus_client", "uvloop"},
     ),
     "__main__": May({"cli"}),

@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "migrate": "bring the schema up or down, or tell where it stands",
     "config": "check the settings, or list them with default, unit and meaning",
     "keys": "list or rotate the keys that sign access tokens",
+    "doctor": "tell what is wrong or slow here, and what to do about it",
     "calibrate": "measure how fast this machine hashes, and say which hash profile suits it",
     "capacity": "reckon the nodes, cores and memory for so many logins in so short a time",
     "users": "add, show, disable, enable or delete a user",
@@ -33,6 +34,7 @@ examples:
   tidegate up --port 8081 --data-dir D and another beside it
   tidegate users show alice            ask the one that runs
   tidegate config list                 every setting
+  tidegate doctor                      what is wrong or slow here
   tidegate users --help                more of one command
 
 exit codes, as in sysexits.h:
