@@ -51,8 +51,7 @@ def test_down_after_up_leaves_nothing(server: Server, new_database: Callable[[],
     migrated, empty = new_database(), new_database()
     runner = Runner(migrated)
     asyncio.run(runner.up())
-    taken_back = asyncio.run(runner.down(None))
-    assert [migration.version for migration in taken_back] == ["0003", "0002", "0001"]
+    assert asyncio.run(runner.down(None)) == list(reversed(packaged_migrations()))
     assert server.dump(migrated) == server.dump(empty)
     left = run_sql(migrated, "SELECT oid FROM pg_class WHERE oid >= 16384 AND $1", True)
     assert left == []
