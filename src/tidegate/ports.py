@@ -13,11 +13,15 @@ from tidegate.domain.sessions import NewSession, Rotation, SessionView
 from tidegate.domain.users import LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
 
 
-class UserReader(Protocol):
-    """Finds users. Today every answer comes from the primary and is as fresh as the statement."""
+class UserFinder(Protocol):
+    """Finds users by name."""
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
         """The credentials of whoever has *identifier*, or None: nobody is not an error."""
+
+
+class UserReader(UserFinder, Protocol):
+    """Finds users. Every answer is as fresh as if the primary had been asked."""
 
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
         """The credentials of *user_id*, or None."""
@@ -41,6 +45,27 @@ class UserWriter(Protocol):
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
         """Apply *change* and return the profile as it is then; None if there is no such user."""
+
+
+class ExistenceFilter(Protocol):
+    """Knows of most names that nobody has them, without asking anybody (DESIGN 5.2, ADR 0014)."""
+
+    def might_contain(self, identifier: LoginIdentifier) -> bool:
+        """False: this node has not heard of anybody who has *identifier*; others may have. True is a guess.
+
+        While the filter is not loaded, everything might be in it.
+        """
+
+    def lacks(self, identifier: LoginIdentifier) -> bool:
+        """Whether it is proven that nobody has *identifier* at this moment; False says nothing."""
+
+    def add(self, identifiers: Sequence[LoginIdentifier]) -> int | None:
+        """Note *identifiers*, whose user is about to be added: from now on the filter might contain them, in every process.
+
+        Returns:
+            The note that the database is to be given with the user; None: the filter is held by another process at this
+            moment, and nothing was noted.
+        """
 
 
 class Sessions(Protocol):

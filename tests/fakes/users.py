@@ -42,7 +42,7 @@ class InMemoryUsers:
         row = self._rows.get(user_id)
         return None if row is None else row.profile
 
-    async def add(self, user: NewUser) -> None:
+    async def add(self, user: NewUser, *, noted_in: int = 0) -> None:
         for kind in IdentifierKind:
             value = getattr(user, kind.value)
             if value is not None and await self.find(LoginIdentifier(kind, value)) is not None:

@@ -40,6 +40,7 @@ ARROWS: Final[dict[str, May]] = {
     "passwords": May({"domain", "ports", "passwords.profiles"}, {"argon2", "bcrypt", "msgspec"}),
     "passwords.profiles": May(),
     "tokens": May({"domain", "ports"}, {"cryptography", "joserfc", "msgspec"}),
+    "existence": May({"domain", "ports"}),
     "identifiers": May({"domain", "ports"}, {"email_validator", "phonenumbers", "precis_i18n"}),
     "observability": May(theirs={"msgspec", "prometheus_client"}),
     # What surrounds a running process.
@@ -56,7 +57,7 @@ ARROWS: Final[dict[str, May]] = {
     # Where everything is joined, and what people call.
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
-        | {"storage", "passwords", "passwords.profiles", "tokens", "identifiers", "observability"},
+        | {"storage", "passwords", "passwords.profiles", "tokens", "existence", "identifiers", "observability"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the

@@ -15,7 +15,7 @@ from tidegate.domain.users import (
     read_birth_date,
     read_full_name,
 )
-from tidegate.ports import Clock, Ids, Passwords, UserReader, UserWriter
+from tidegate.ports import Clock, Ids, Passwords, UserFinder, UserWriter
 from tidegate.usecases.password_rules import PasswordRules
 
 Normalise = Callable[[IdentifierKind, str], LoginIdentifier]
@@ -50,7 +50,7 @@ class Register:
 
     normalise: Normalise
     rules: PasswordRules
-    readers: UserReader
+    readers: UserFinder
     writers: UserWriter
     passwords: Passwords
     ids: Ids

@@ -172,9 +172,9 @@ def test_nothing_is_stored_before_the_password_is_hashed() -> None:
     world = World(Watched())
     add = world.users.add
 
-    async def noted_add(user: NewUser) -> None:
+    async def noted_add(user: NewUser, *, noted_in: int = 0) -> None:
         added.append(user)
-        await add(user)
+        await add(user, noted_in=noted_in)
 
     world.users.add = noted_add  # type: ignore[method-assign] # a fake of one test
     run(world.register(Registration(username="ada", password=PASSWORD)))

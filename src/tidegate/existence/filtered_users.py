@@ -1,0 +1,107 @@
+"""Users behind the existence filter: who looks for somebody asks it first, who adds somebody tells it first."""
+
+import asyncio
+from typing import Final, Protocol
+from uuid import UUID
+
+from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
+from tidegate.existence.shared_filter import NOWHERE
+from tidegate.ports import ExistenceFilter, UserFinder, UserReader, UserWriter
+
+_LOCK_TRIES: Final = 50
+_LOCK_PAUSE_S: Final = 0.001
+"""How often, and after which pause, a registration tries to get into the filter. Others hold the lock for microseconds, the
+keeper for half a millisecond; who holds it for longer has been stopped in the middle."""
+
+
+class NotingUsers(UserReader, UserWriter, Protocol):
+    """A store of users that tells the database in which filter a new one has been noted."""
+
+    async def add(self, user: NewUser, *, noted_in: int = NOWHERE) -> None:
+        """As `UserWriter.add`.
+
+        Args:
+            user: As there.
+            noted_in: What `ExistenceFilter.add` gave for the user's identifiers.
+        """
+
+
+class FilteredUsers:
+    """`ports.UserReader` and `ports.UserWriter`: whom the filter surely lacks nobody is asked for."""
+
+    def __init__(self, users: NotingUsers, *, existence: ExistenceFilter) -> None:
+        self._users = users
+        self._existence = existence
+        self._spared = 0
+
+    async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        """See `ports.UserReader.find`."""
+        if self._existence.lacks(identifier):
+            self._spared += 1
+            return None
+        return await self._users.find(identifier)
+
+    async def credentials(self, user_id: UUID) -> StoredCredentials | None:
+        """See `ports.UserReader.credentials`."""
+        return await self._users.credentials(user_id)
+
+    async def profile(self, user_id: UUID) -> Profile | None:
+        """See `ports.UserReader.profile`."""
+        return await self._users.profile(user_id)
+
+    async def add(self, user: NewUser) -> None:
+        """See `ports.UserWriter.add`. Noted first, so that there is no moment in which the user exists and is not noted."""
+        await self._users.add(user, noted_in=await self._note(user))
+
+    async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
+        """See `ports.UserWriter.rehash`."""
+        return await self._users.rehash(user_id, old=old, new=new)
+
+    async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
+        """See `ports.UserWriter.change_profile`."""
+        return await self._users.change_profile(user_id, change)
+
+    def take_spared(self) -> int:
+        """How many look-ups the filter has spared since this was asked last."""
+        spared, self._spared = self._spared, 0
+        return spared
+
+    async def _note(self, user: NewUser) -> int:
+        named = {
+            IdentifierKind.USERNAME: user.username,
+            IdentifierKind.EMAIL: user.email,
+            IdentifierKind.PHONE_NUMBER: user.phone_number,
+        }
+        identifiers = [LoginIdentifier(kind, value) for kind, value in named.items() if value is not None]
+        for _ in range(_LOCK_TRIES):
+            noted_in = self._existence.add(identifiers)
+            if noted_in is not None:
+                return noted_in
+            await asyncio.sleep(_LOCK_PAUSE_S)
+        # The database then does with it as with whoever is added by others: nobody decides alone until the filter has it.
+        return NOWHERE
+
+
+class Newcomers:
+    """`ports.UserFinder` for registrations: a name of which the filter has not heard is not looked up.
+
+    It may be taken all the same, by somebody added elsewhere; then the unique index refuses it, for the price of a hash.
+    Nobody may be told 404 by this.
+    """
+
+    def __init__(self, users: UserFinder, *, existence: ExistenceFilter) -> None:
+        self._users = users
+        self._existence = existence
+        self._spared = 0
+
+    async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        """The credentials of whoever has *identifier*; None also if somebody has it of whom the filter has not heard."""
+        if not self._existence.might_contain(identifier):
+            self._spared += 1
+            return None
+        return await self._users.find(identifier)
+
+    def take_spared(self) -> int:
+        """How many look-ups the filter has spared since this was asked last."""
+        spared, self._spared = self._spared, 0
+        return spared
