@@ -65,3 +65,37 @@ CREATE TABLE jobs (
     user_id    uuid NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+-- Who may say "nobody has this name" without looking (ADR 0014; the whole of it: storage/sql/existence.sql). The sequence is
+-- a variable that no snapshot hides and no rollback takes back: 0, nobody; -n, the filter of note n is being completed; n,
+-- the node that has the filter of note n decides alone. Whoever adds a name that is not noted in that filter waits, before
+-- committing, until the node has given way or cannot believe in its lease any more, and takes the lease away.
+-- Always: also where session_replication_role is replica.
+CREATE SEQUENCE existence_lease AS bigint MINVALUE -9223372036854775807 START WITH 0;
+
+CREATE FUNCTION fence_existence() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    lease bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(1952933240, 1);
+    SELECT last_value INTO lease FROM existence_lease;
+    IF lease = 0 OR abs(lease)::text = current_setting('tidegate.noted_in', true) THEN
+        RETURN NULL;
+    END IF;
+    IF lease > 0 THEN
+        PERFORM pg_advisory_xact_lock_shared(1952933240, 2);
+        FOR waited IN 1..50 LOOP
+            PERFORM pg_sleep(0.02);
+            PERFORM FROM existence_lease WHERE last_value = lease;
+            EXIT WHEN NOT FOUND;
+        END LOOP;
+    END IF;
+    PERFORM setval('existence_lease', 0) FROM existence_lease WHERE last_value = lease;
+    RETURN NULL;
+END
+$$;
+DO $$ BEGIN EXECUTE format('ALTER FUNCTION fence_existence() SET search_path TO %I, pg_temp', current_schema()); END $$;
+
+CREATE TRIGGER users_fence_existence AFTER INSERT OR UPDATE OF username, email, phone_number ON users
+    FOR EACH STATEMENT EXECUTE FUNCTION fence_existence();
+ALTER TABLE users ENABLE ALWAYS TRIGGER users_fence_existence;

@@ -55,8 +55,14 @@ class PostgresUsers:
     async def _profiles(self, asked: list[UUID]) -> dict[UUID, Profile]:
         return {row["userid"]: _profile(row) for row in await self._pool.fetch("user_profiles", asked)}
 
-    async def add(self, user: NewUser) -> None:
-        """See `ports.UserWriter.add`."""
+    async def add(self, user: NewUser, *, noted_in: int = 0) -> None:
+        """See `ports.UserWriter.add`.
+
+        Args:
+            user: As there.
+            noted_in: The note of the existence filter that has the user's names; 0: none has, so a node that decides alone
+                has to give way first (ADR 0014).
+        """
         try:
             await self._pool.fetchrow(
                 "add_user",
@@ -67,6 +73,7 @@ class PostgresUsers:
                 user.password_hash,
                 user.full_name,
                 user.birth_date,
+                str(noted_in),
             )
         except UniqueViolated as violated:
             taken = _IDENTIFIER_OF.get(violated.constraint)

@@ -22,8 +22,11 @@ SELECT userid, username, email, phone_number, full_name, birth_date, last_login 
 
 -- name: add_user
 -- No look-up before: of any number of racing adds the unique indexes let one through, the others wait for it and fail.
+-- $8 is the note of the existence filter that has the names, or 0. RETURNING sets it after the row is in and before the
+-- trigger that reads it is fired; it is forgotten with the transaction.
 INSERT INTO users (userid, username, email, phone_number, password, full_name, birth_date)
-VALUES ($1, $2, $3, $4, $5, $6, $7);
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING set_config('tidegate.noted_in', $8, true);
 
 -- name: rehash_user
 -- Primary key. Compare and set: the same password under another hash, so logins that relied on the old one need not wait.
