@@ -32,6 +32,14 @@ class Profile(StrEnum):
     HARDENED = "hardened"
 
 
+class ExistenceMode(StrEnum):
+    """What the existence filter is for (DESIGN 5.2, ADR 0014)."""
+
+    OFF = "off"
+    CONFIRM = "confirm"
+    ALONE = "alone"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
     """What a setting is for, and which values it takes.
@@ -162,6 +170,19 @@ class Settings:
     phone_region: Annotated[
         str, Meaning(text="Country of phone numbers without one, as two letters (ISO 3166-1). Empty: they are refused.")
     ] = ""
+
+    # Who is there at all
+    existence_filter: Annotated[
+        ExistenceMode,
+        Meaning(
+            text="What the filter of all login identifiers, in this node's memory, is for. confirm: to spare registrations "
+            "their look-ups; who is unknown to it at a login is looked up. alone: to answer logins of unknown users "
+            "without the database too, while the database vouches that nobody else adds users; whoever does so has to wait "
+            "for up to a second, so it is for one node; in the hardened profile it is confirm. off: there is none.",
+            choices=tuple(ExistenceMode),
+            otherwise="confirm; `tidegate up`: alone",
+        ),
+    ] = ExistenceMode.CONFIRM
 
     # Tokens and sessions
     issuer: Annotated[

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from tidegate.config import PREFIX, Declared, Profile, Settings, SettingsError, declared
+from tidegate.config import PREFIX, Declared, ExistenceMode, Profile, Settings, SettingsError, declared
 from tidegate.passwords.profiles import PROFILES
 from tidegate.settings_node import share_of, usable_cores, usable_memory_bytes
 
@@ -100,7 +100,7 @@ def _parse(each: Declared, text: str) -> Any:  # noqa: ANN401 - of the type that
         return _parse_number(each, text)
     if each.meaning.choices and text not in each.meaning.choices:
         raise SettingsError(f"{each.variable} is {text!r}; set it to {' or '.join(each.meaning.choices)}")
-    if each.type in (str, Profile):
+    if each.type in (str, Profile, ExistenceMode):
         return each.type(text)
     return Path(text).absolute()
 

@@ -110,6 +110,12 @@ def test_metrics_are_on_their_own_port(running: Up) -> None:
         assert client.get("/metrics").status == 404
 
 
+def test_its_existence_filter_decides_alone(running: Up) -> None:
+    """There is no other node, and the database vouches for everybody else."""
+    with Client(running.metrics_port) as metrics:
+        await_true(lambda: b"tidegate_existence_decides_alone 1.0" in metrics.get("/metrics").body)
+
+
 def test_everything_is_kept_from_one_start_to_the_next(folder: Path) -> None:
     data = folder / "data"
     with running_up(data) as up:

@@ -67,9 +67,16 @@ class Line:
 
 
 def api_processes(node: Node) -> list[int]:
-    """The process ids of *node*'s API processes."""
+    """The process ids of *node*'s API processes, without the one that keeps the existence filter."""
     listed = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text()
-    return [int(pid) for pid in listed.split()]
+    return [int(pid) for pid in listed.split() if _is_api_process(pid)]
+
+
+def _is_api_process(pid: str) -> bool:
+    try:
+        return b"api-process" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has ended since it was listed
+        return False
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +19,13 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from tidegate.cli.exits import DONE, PORT_TAKEN, WRONG_SETTINGS, CommandFailed
 from tidegate.cli.options import add_data_dir, read_given
-from tidegate.cli.supervision import Child, Signals, tend_all
+from tidegate.cli.supervision import Child, Signals, say, tend_all
 from tidegate.config import PREFIX, Settings
 from tidegate.embedded.children import StopStep, spawn
 from tidegate.migrations.runner import Runner
 from tidegate.settings_building import build_settings, connections_of
 from tidegate.wiring.administration import connections_offered
+from tidegate.wiring.existence import make_memory
 
 EXAMPLES = """\
   tidegate api                         serve on TIDEGATE_HOST:TIDEGATE_PORT
@@ -59,8 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         asyncio.run(_check_database(settings))
         with _metrics_folder(settings) as folder:
-            environment = _environment(given.texts, folder)
-            children = [_child(number, listener, environment, folder) for number, listener in enumerate(listeners, start=1)]
+            environment = _environment(given.texts)
+            # Nobody closes it: whoever is started again inherits it too.
+            existence = make_memory(settings, tell=lambda reason: say(f"tidegate: {reason}"))
+            children = [
+                _child(number, listener, existence, environment, folder)
+                for number, listener in enumerate(listeners, start=1)
+            ]
+            if existence is not None:
+                children.append(_keeper(existence, environment))
             try:
                 while not signals.is_stopping:
                     tend_all(children, signals)
@@ -150,23 +158,38 @@ def _sweep() -> None:
                 shutil.rmtree(folder)
 
 
-def _environment(texts: Mapping[str, str], metrics_folder: Path) -> dict[str, str]:
+def _environment(texts: Mapping[str, str]) -> dict[str, str]:
     """What we were told, from wherever it came: a process started again tomorrow must not read a .env of tomorrow."""
     others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    return others | dict(texts) | {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)}
+    return others | dict(texts)
 
 
-def _child(number: int, listener: socket.socket, environment: Mapping[str, str], metrics_folder: Path) -> Child:
+def _child(
+    number: int, listener: socket.socket, existence: int | None, environment: Mapping[str, str], metrics_folder: Path
+) -> Child:
     def start() -> subprocess.Popen[bytes]:
-        return spawn(
-            [sys.executable, "-P", "-m", "tidegate", "api-process", str(listener.fileno()), str(number)],
-            death_signal=signal.SIGTERM,
-            output=None,
-            environment=environment,
-            pass_fds=(listener.fileno(),),
-        )
+        words, inherited = ["api-process", str(number), str(listener.fileno())], [listener.fileno()]
+        if existence is not None:
+            words += ["--existence", str(existence)]
+            inherited.append(existence)
+        return _start(words, inherited, {**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)})
 
     def forget(pid: int) -> None:
         mark_process_dead(pid, path=str(metrics_folder))
 
     return Child(f"API process {number}", start, _STOPPING, on_death=forget)
+
+
+def _keeper(existence: int, environment: Mapping[str, str]) -> Child:
+    words = ("existence-process", str(existence))
+    return Child("the keeper of the existence filter", lambda: _start(words, [existence], environment), _STOPPING)
+
+
+def _start(words: Sequence[str], inherited: Sequence[int], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    return spawn(
+        [sys.executable, "-P", "-m", "tidegate", *words],
+        death_signal=signal.SIGTERM,
+        output=None,
+        environment=environment,
+        pass_fds=inherited,
+    )

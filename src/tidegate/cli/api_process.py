@@ -15,9 +15,10 @@ EXAMPLES = "  none: `tidegate api` starts it\n"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take the number of the socket that was handed down, and that of this process, from 1."""
-    parser.add_argument("listener", type=int)
+    """Take the number of this process, from 1, and the descriptors that were handed down."""
     parser.add_argument("number", type=int)
+    parser.add_argument("listener", type=int)
+    parser.add_argument("--existence", type=int)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,5 +26,5 @@ def run(arguments: argparse.Namespace) -> int:
     settings = build_settings(os.environ)
     settings = replace(settings, hash_threads=hash_threads_of(settings, arguments.number))
     with socket.socket(fileno=arguments.listener) as listener:
-        uvloop.run(serve_api(settings, listener))
+        uvloop.run(serve_api(settings, listener, arguments.existence))
     return DONE

@@ -26,7 +26,10 @@ COMMANDS: Final[Mapping[str, str]] = {
 }
 """The commands, one module of this package each, in the order of their telling."""
 
-HIDDEN: Final[Mapping[str, str]] = {"api-process": "one process of `tidegate api`, started by it"}
+HIDDEN: Final[Mapping[str, str]] = {
+    "api-process": "one process of `tidegate api`, started by it",
+    "existence-process": "the process that keeps the existence filter of `tidegate api`, started by it",
+}
 
 _EXAMPLES: Final = """\
 examples:

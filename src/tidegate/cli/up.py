@@ -95,6 +95,8 @@ def _complete(said: Mapping[str, str], folder: DataFolder, port: str | None) -> 
     texts = dict(said) | {"TIDEGATE_DATA_DIR": str(folder.path)}
     if port is not None:
         texts["TIDEGATE_PORT"] = port
+    if not texts.get("TIDEGATE_EXISTENCE_FILTER"):
+        texts["TIDEGATE_EXISTENCE_FILTER"] = "alone"  # there is no other node
     if not texts.get("TIDEGATE_SIGNING_KEYS_FILE"):
         texts["TIDEGATE_SIGNING_KEYS_FILE"] = str(folder.signing_keys())
     if not texts.get("TIDEGATE_REFRESH_MAC_KEY") and not texts.get("TIDEGATE_REFRESH_MAC_KEY_FILE"):

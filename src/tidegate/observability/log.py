@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import os
+import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 import msgspec
@@ -149,3 +152,26 @@ class EventHandler(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         first_line = record.getMessage().partition("\n")[0]
         self._log.event(record.levelname.lower(), record.name, first_line, error)
+
+
+@contextmanager
+def open_log(file: Path | None) -> Iterator[JsonLog]:
+    """Open the log of this process; what libraries log goes there too.
+
+    Args:
+        file: Appended to; None: standard output.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    descriptor = sys.stdout.fileno() if file is None else os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    log = JsonLog(descriptor)
+    handler = EventHandler(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield log
+    finally:
+        logging.getLogger().removeHandler(handler)
+        log.flush()
+        if file is not None:
+            os.close(descriptor)

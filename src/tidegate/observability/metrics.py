@@ -26,6 +26,21 @@ DATABASE_OPEN: Final = Gauge("tidegate_database_connections_open", "Of the prima
 REVOCATIONS_FED: Final = Gauge(
     "tidegate_revocation_feed_up", "Processes whose feed is trusted.", multiprocess_mode="livesum"
 )
+# Of the whole node, told by each of its processes alike.
+EXISTENCE_NAMES: Final = Gauge(
+    "tidegate_existence_names", "Names in the existence filter, about.", multiprocess_mode="livemax"
+)
+EXISTENCE_LOADED: Final = Gauge(
+    "tidegate_existence_loaded", "Whether the existence filter has been gathered.", multiprocess_mode="livemax"
+)
+EXISTENCE_DECIDES: Final = Gauge(
+    "tidegate_existence_decides_alone",
+    'Whether a "no" of the existence filter is final now.',
+    multiprocess_mode="livemax",
+)
+EXISTENCE_SPARED: Final = Counter(
+    "tidegate_existence_spared_lookups", "Look-ups in the database that the existence filter has spared.", ["route"]
+)
 
 
 _FLUSH_INTERVAL_S: Final = 0.2

@@ -1,13 +1,10 @@
 """Opens the parts that several processes need, each as a context that closes it again."""
 
 import asyncio
-import logging
-import os
 import random
-import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +16,7 @@ from tidegate.config import Settings
 from tidegate.domain.sessions import SessionLifetimes
 from tidegate.identifiers.normalise import normalise
 from tidegate.observability import metrics
-from tidegate.observability.log import EventHandler, JsonLog
+from tidegate.observability.log import JsonLog
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import PROFILES
 from tidegate.storage.pools import PrimaryPool
@@ -41,25 +38,6 @@ class SystemClock:
     def now(self) -> datetime:
         """Now, aware, UTC."""
         return datetime.now(UTC)
-
-
-@contextmanager
-def open_log(settings: Settings) -> Iterator[JsonLog]:
-    """Open the log of this process; what libraries log goes there too."""
-    if settings.log_file is None:
-        descriptor = sys.stdout.fileno()
-    else:
-        descriptor = os.open(settings.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-    log = JsonLog(descriptor)
-    handler = EventHandler(log)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield log
-    finally:
-        logging.getLogger().removeHandler(handler)
-        log.flush()
-        if settings.log_file is not None:
-            os.close(descriptor)
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ from tidegate.config import Profile, Settings
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
 from tidegate.observability import metrics
-from tidegate.observability.log import JsonLog, RequestLine, frames_of, utc_now
+from tidegate.observability.log import JsonLog, RequestLine, frames_of, open_log, utc_now
 from tidegate.passwords.blocklist import CommonPasswords
 from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.pool import HashPool
@@ -56,12 +56,12 @@ from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.refresh import Refresh
 from tidegate.usecases.register import Register
 from tidegate.usecases.revoke import Revoke
+from tidegate.wiring.existence import Users, filtered
 from tidegate.wiring.parts import (
     SystemClock,
     Tokens,
     background,
     normaliser,
-    open_log,
     open_passwords,
     open_primary,
     open_tokens,
@@ -82,19 +82,20 @@ _GAUGES_INTERVAL_S: Final = 1.0
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-async def serve_api(settings: Settings, listener: socket.socket) -> None:
+async def serve_api(settings: Settings, listener: socket.socket, existence: int | None) -> None:
     """Serve the public port in this process until SIGTERM or SIGINT, then let requests under way end.
 
     Args:
         settings: Checked.
         listener: Bound; other processes may accept from it too.
+        existence: Descriptor of the memory of the existence filter; None: there is none.
 
     Raises:
         DatabaseUnavailable: The primary cannot be reached at start.
         KeyFileError: The signing keys cannot be read.
     """
-    with open_log(settings) as log:
-        async with open_application(settings, log) as application:
+    with open_log(settings.log_file) as log:
+        async with open_application(settings, log, existence) as application:
             # Accepted connections inherit it where the event loop does not set it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = HttpServer(
@@ -113,17 +114,19 @@ async def serve_api(settings: Settings, listener: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, log: JsonLog) -> AsyncIterator[Application]:
-    """Open everything that an API process is made of."""
+async def open_application(settings: Settings, log: JsonLog, existence: int | None = None) -> AsyncIterator[Application]:
+    """Open everything that an API process is made of; *existence* as in `serve_api`."""
     async with AsyncExitStack() as opened:
         primary = await opened.enter_async_context(open_primary(settings, connections=settings.database_connections))
         passwords = await opened.enter_async_context(open_passwords(settings))
         tokens = await opened.enter_async_context(open_tokens(settings, log))
         sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
         feed = await opened.enter_async_context(_open_feed(settings, sessions))
-        await opened.enter_async_context(background(_gauge(passwords, primary, feed, threads=settings.hash_threads)))
+        users = filtered(PostgresUsers(primary), existence, log)
+        gauging = _gauge(passwords, primary, feed, users, threads=settings.hash_threads)
+        await opened.enter_async_context(background(gauging))
         yield Application(
-            router=Router(public_routes(_endpoints(settings, primary, sessions, passwords, tokens, feed))),
+            router=Router(public_routes(_endpoints(settings, primary, users, sessions, passwords, tokens, feed))),
             refuser=Refuser(is_uniform=settings.profile is Profile.HARDENED),
             trusted_hops=settings.trusted_hops,
             on_seen=opened.enter_context(closing(_Observer(log))),
@@ -133,20 +136,27 @@ async def open_application(settings: Settings, log: JsonLog) -> AsyncIterator[Ap
 def _endpoints(
     settings: Settings,
     primary: PrimaryPool,
+    people: Users,
     sessions: PostgresSessions,
     passwords: HashPool,
     tokens: Tokens,
     feed: RevocationFeed,
 ) -> Endpoints:
     is_hardened = settings.profile is Profile.HARDENED
-    users, ids, clock = PostgresUsers(primary), RandomIds(), SystemClock()
+    users, ids, clock = people.known, RandomIds(), SystemClock()
     rules = PasswordRules(blocklist=CommonPasswords.load())
     normalise = normaliser(settings)
     access, refresh = tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
     authenticate = Authenticate(access_tokens=access, revocations=feed)
     register = RegisterEndpoint(
         register=Register(
-            normalise=normalise, rules=rules, readers=users, writers=users, passwords=passwords, ids=ids, clock=clock
+            normalise=normalise,
+            rules=rules,
+            readers=people.newcomers,
+            writers=users,
+            passwords=passwords,
+            ids=ids,
+            clock=clock,
         )
     )
     log_in = LogIn(
@@ -255,7 +265,7 @@ class _Observer:
         self._counter.flush()
 
 
-async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed, *, threads: int) -> Never:
+async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed, users: Users, *, threads: int) -> Never:
     """Keep the gauges within a second of what they measure."""
     metrics.HASH_THREADS.set(threads)
     while True:
@@ -265,4 +275,5 @@ async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed
         metrics.DATABASE_OPEN.set(primary.opened)
         metrics.DATABASE_IN_USE.set(primary.in_use)
         metrics.REVOCATIONS_FED.set(feed.is_trusted)
+        users.tell()
         await asyncio.sleep(_GAUGES_INTERVAL_S)

@@ -5,11 +5,12 @@ import signal
 from typing import Final
 
 from tidegate.config import Settings
+from tidegate.observability.log import open_log
 from tidegate.storage.jobs import PostgresJobs
 from tidegate.storage.sessions import PostgresSessions
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
 from tidegate.usecases.record_logins import RecordLogins
-from tidegate.wiring.parts import open_log, open_primary, session_lifetimes
+from tidegate.wiring.parts import open_primary, session_lifetimes
 from tidegate.worker.loop import WorkerLoop
 
 _CONNECTIONS: Final = 1
@@ -25,7 +26,7 @@ async def run_worker(settings: Settings) -> None:
     Raises:
         DatabaseUnavailable: The primary cannot be reached at start; later it is waited for.
     """
-    with open_log(settings) as log:
+    with open_log(settings.log_file) as log:
         async with open_primary(settings, connections=_CONNECTIONS) as primary:
 
             def report(failure: Exception) -> None:
