@@ -1,4 +1,4 @@
-"""What every test may ask for: a real PostgreSQL, and a database of its own in it."""
+"""What every test may ask for: a real PostgreSQL and a database of its own in it, a real Valkey that is empty."""
 
 import os
 import shutil
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import drop_database, make_database, make_migrated_database
+from tests.support.valkeys import flush, own_valkey
 from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.embedded.valkey import EmbeddedValkey
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,17 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     name = make_migrated_database(postgres)
     yield postgres.dsn(name)
     drop_database(postgres, name)
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[EmbeddedValkey]:
+    """One server for the whole run."""
+    with own_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: EmbeddedValkey) -> EmbeddedValkey:
+    """A Valkey with nothing in it. Who freezes or kills it takes one of their own (`tests.support.valkeys`)."""
+    flush(valkey_server)
+    return valkey_server

@@ -113,6 +113,22 @@ class Settings:
         int, Meaning(text="How long connecting may take.", unit="milliseconds", low=1, high=60_000)
     ] = 3_000
 
+    # The cache
+    cache_url: Annotated[
+        str,
+        Meaning(
+            text="The Valkey that nodes share: unix:///path, valkey://user:password@host:6379/0, or valkeys:// over TLS. "
+            "Empty: each process counts and remembers for itself.",
+            is_secret=True,
+        ),
+    ] = field(default="", repr=False)
+    cache_timeout_ms: Annotated[
+        int,
+        Meaning(
+            text="How long Valkey may take to answer before it counts as away.", unit="milliseconds", low=5, high=5_000
+        ),
+    ] = 50
+
     # Processes and requests
     api_processes: Annotated[
         int,
@@ -240,6 +256,10 @@ class Settings:
     postgres_bin: Annotated[
         Path | None,
         Meaning(text="Folder of postgres and initdb. Empty: the wheel's, else Debian's newest.", for_up=True),
+    ] = None
+    valkey_program: Annotated[
+        Path | None,
+        Meaning(text="The program valkey-server. Empty: the wheel's, else Debian's.", for_up=True),
     ] = None
 
 

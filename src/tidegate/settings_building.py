@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from tidegate.cache.address import read_address
 from tidegate.config import PREFIX, Declared, ExistenceMode, Profile, Settings, SettingsError, declared
 from tidegate.passwords.profiles import PROFILES
 from tidegate.settings_node import share_of, usable_cores, usable_memory_bytes
@@ -122,6 +123,8 @@ def _parse_secret(each: Declared, text: str) -> str | bytes:
         raise SettingsError(f"{each.variable} still is the placeholder of the example; set a secret of your own")
     if each.name == "primary_dsn":
         return _parse_dsn(each.variable, text)
+    if each.name == "cache_url":
+        return _parse_cache_url(each.variable, text)
     if each.type is str:
         if len(text) < _SECRET_CHARACTERS_MIN:
             raise SettingsError(f"{each.variable} is too short; make it {_SECRET_CHARACTERS_MIN} random characters or more")
@@ -156,6 +159,14 @@ def _parse_dsn(variable: str, text: str) -> str:
     for mode in parse_qs(query).get("sslmode", []):
         if mode not in _SSL_MODES:
             raise SettingsError(f"{variable} has an unknown sslmode; take one of {', '.join(sorted(_SSL_MODES))}")
+    return text
+
+
+def _parse_cache_url(variable: str, text: str) -> str:
+    try:
+        read_address(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable} cannot be read: {error}; correct it") from None
     return text
 
 
@@ -244,6 +255,7 @@ _IN_ORDER: Final = (
     ("session_idle_ttl_s", "session_absolute_ttl_s"),
     ("receive_deadline_ms", "request_deadline_ms"),
     ("hash_wait_ms_max", "request_deadline_ms"),
+    ("cache_timeout_ms", "request_deadline_ms"),
     ("database_acquire_timeout_ms", "request_deadline_ms"),
     ("database_connect_timeout_ms", "request_deadline_ms"),
     ("database_statement_timeout_ms", "request_deadline_ms"),

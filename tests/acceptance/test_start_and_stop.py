@@ -116,6 +116,19 @@ def test_its_existence_filter_decides_alone(running: Up) -> None:
         await_true(lambda: b"tidegate_existence_decides_alone 1.0" in metrics.get("/metrics").body)
 
 
+def test_its_api_reaches_the_valkey_that_it_starts(running: Up) -> None:
+    with Client(running.metrics_port) as metrics:
+        await_true(lambda: b"tidegate_cache_up 1.0" in metrics.get("/metrics").body)
+
+
+def test_a_valkey_that_was_named_must_be_there(folder: Path) -> None:
+    """Where none was named and none is found, it goes on without; whoever names one wants it."""
+    settings = {"VALKEY_PROGRAM": "/no/such/valkey-server"}
+    ended = tidegate("up", "--data-dir", folder / "data", settings=settings)
+    assert ended.returncode == 69
+    assert "/no/such/valkey-server cannot be run; set TIDEGATE_VALKEY_PROGRAM to another" in ended.stderr
+
+
 def test_everything_is_kept_from_one_start_to_the_next(folder: Path) -> None:
     data = folder / "data"
     with running_up(data) as up:
@@ -213,7 +226,7 @@ def kill_all(data: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("victim", ["api", "api-process", "worker", "postgres"])
+@pytest.mark.parametrize("victim", ["api", "api-process", "worker", "postgres", "valkey"])
 def test_what_dies_is_started_again(folder: Path, victim: str) -> None:
     data = folder / "data"
     with running_up(data) as up:
@@ -232,6 +245,8 @@ def test_what_dies_is_started_again(folder: Path, victim: str) -> None:
 def processes_named(up: Up, name: str) -> list[int]:
     if name == "postgres":
         return up.children("-D", str(up.folder / "postgres" / "cluster"))
+    if name == "valkey":
+        return up.children("--unixsocket", str(up.folder / "valkey"))
     return up.children("tidegate", name)
 
 

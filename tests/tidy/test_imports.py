@@ -42,6 +42,8 @@ ARROWS: Final[dict[str, May]] = {
     "tokens": May({"domain", "ports"}, {"cryptography", "joserfc", "msgspec"}),
     "existence": May({"domain", "ports"}),
     "identifiers": May({"domain", "ports"}, {"email_validator", "phonenumbers", "precis_i18n"}),
+    "cache": May({"domain", "ports", "cache.address"}, {"libvalkey"}),
+    "cache.address": May(),
     "observability": May(theirs={"msgspec", "prometheus_client"}),
     # What surrounds a running process.
     "migrations": May({"domain"}, {"asyncpg"}),
@@ -52,12 +54,13 @@ ARROWS: Final[dict[str, May]] = {
     "config": May({"passwords.profiles"}),
     "settings_node": May(),
     "settings_sources": May({"config"}, {"dotenv"}),
-    "settings_building": May({"config", "settings_node", "passwords.profiles"}),
+    "settings_building": May({"config", "settings_node", "passwords.profiles", "cache.address"}),
     "settings_pages": May({"config", "settings_building"}),
     # Where everything is joined, and what people call.
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
-        | {"storage", "passwords", "passwords.profiles", "tokens", "existence", "identifiers", "observability"},
+        | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
+        | {"observability"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the

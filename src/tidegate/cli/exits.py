@@ -9,6 +9,7 @@ from typing import Final
 from tidegate.config import SettingsError
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.embedded.postgres import EmbeddedPostgresError
+from tidegate.embedded.valkey import EmbeddedValkeyError
 from tidegate.migrations.errors import (
     MigrationBlocked,
     MigrationChanged,
@@ -55,7 +56,14 @@ class CommandFailed(Exception):  # noqa: N818 - it names what is the case, as th
         self.sentences = sentences
 
 
-EXPECTED: Final = (SettingsError, DatabaseUnavailable, MigrationError, KeyFileError, EmbeddedPostgresError)
+EXPECTED: Final = (
+    SettingsError,
+    DatabaseUnavailable,
+    MigrationError,
+    KeyFileError,
+    EmbeddedPostgresError,
+    EmbeddedValkeyError,
+)
 """What may come out of the parts that a command calls; anything else is a bug and shows its traceback."""
 
 

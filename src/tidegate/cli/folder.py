@@ -38,6 +38,11 @@ class DataFolder:
         return self.path / "postgres"
 
     @property
+    def valkey(self) -> Path:
+        """Where the cache's log lies."""
+        return self.path / "valkey"
+
+    @property
     def settings(self) -> Path:
         """What other commands read."""
         return self.path / WRITTEN_BY_UP

@@ -19,8 +19,10 @@ from tidegate.cli.folder import DataFolder, open_data_folder
 from tidegate.cli.options import data_folder
 from tidegate.cli.supervision import Child, Signals, say, tend_all
 from tidegate.config import PREFIX, Settings
+from tidegate.embedded import postgres, valkey
 from tidegate.embedded.children import StopStep, spawn
-from tidegate.embedded.postgres import STOPPING, EmbeddedPostgres
+from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.embedded.valkey import EmbeddedValkey, EmbeddedValkeyError
 from tidegate.migrations.runner import Runner
 from tidegate.settings_building import build_settings
 from tidegate.settings_sources import Given, gather, write_settings
@@ -126,13 +128,21 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         user=settings.embedded_user,
         connections_max=max(_CONNECTIONS_MAX_MIN, settings.database_connections_budget + _CONNECTIONS_BESIDE),
     )
-    with ExitStack() as running:  # ends what was started, the latest first: API, worker, PostgreSQL
+    with ExitStack() as running:  # ends what was started, the latest first: API, worker, Valkey, PostgreSQL
         if not (folder.postgres / "cluster" / "PG_VERSION").exists():
             say(f"tidegate: making the database in {folder.path}")
         running.callback(server.stop)
-        database = Child("PostgreSQL", lambda: _start_server(server), STOPPING)
+        database = Child("PostgreSQL", lambda: _start_server(server), postgres.STOPPING)
         database.tend()
         texts = dict(texts) | {"TIDEGATE_PRIMARY_DSN": server.dsn()}
+        children = [database]
+        if not settings.cache_url:
+            valkey_server = EmbeddedValkey(folder.valkey, program=settings.valkey_program)
+            running.callback(valkey_server.stop)
+            cache = Child("Valkey", lambda: _start_valkey(valkey_server), valkey.STOPPING)
+            if _is_started(cache, must=settings.valkey_program is not None):
+                children.append(cache)
+                texts["TIDEGATE_CACHE_URL"] = valkey_server.url
         asyncio.run(Runner(server.dsn()).up())
         write_settings(folder.settings, texts)
         worker = _program("worker", "the worker", texts, folder)
@@ -141,14 +151,32 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         running.callback(api.stop)
         if _await_ready(api, settings, signals):
             _welcome(settings, folder)
+        children += [api, worker]
         while not signals.is_stopping:
-            tend_all((database, api, worker), signals)
+            tend_all(children, signals)
         say("tidegate: stopping")
 
 
 def _start_server(server: EmbeddedPostgres) -> "subprocess.Popen[bytes]":
     server.start()
     return server.process
+
+
+def _start_valkey(server: EmbeddedValkey) -> "subprocess.Popen[bytes]":
+    server.start()
+    return server.process
+
+
+def _is_started(cache: Child, *, must: bool) -> bool:
+    """Whether the cache runs now; without it everything is right all the same, so only one that was named must run."""
+    try:
+        cache.tend()
+    except EmbeddedValkeyError as error:
+        if must:
+            raise
+        say(f"tidegate: {error}; going on without a cache")
+        return False
+    return True
 
 
 def _program(command: str, name: str, texts: Mapping[str, str], folder: DataFolder) -> Child:

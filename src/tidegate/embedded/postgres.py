@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,16 +19,13 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from tidegate.embedded.children import StopStep, SystemUser, run, spawn, stop
-from tidegate.embedded.folders import closed_folder_above, make_folder
+from tidegate.embedded.folders import closed_folder_above, make_folder, make_socket_folder
 
 ROLE: Final = "tidegate"
 DATABASE: Final = "tidegate"
 
 _ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 """For the PostgreSQL programs: PGHOST, PGDATA, LANG and the like of the caller's shell would mislead them."""
-
-_SOCKET_PATH_BYTES_MAX: Final = 107
-"""unix(7): sun_path holds 108 bytes, the last of them NUL."""
 
 _SOCKET_FOLDER_PREFIX: Final = "tidegate-pg-"
 _PORT: Final = 5432
@@ -139,7 +135,9 @@ class EmbeddedPostgres:
             self._create_cluster(binaries, major, user)
         self._refuse_other_major_version(major)
         if self._socket_folder is None:
-            self._socket_folder = self._make_socket_folder(user)
+            self._socket_folder = make_socket_folder(
+                prefix=_SOCKET_FOLDER_PREFIX, socket_name=f".s.PGSQL.{_PORT}", note=self._socket_note, user=user
+            )
         for left in self._socket_folder.iterdir():
             left.unlink()
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -278,21 +276,6 @@ class EmbeddedPostgres:
                 time.sleep(_POLL_S)
             # The number may by now belong to another program of ours, which would keep PostgreSQL from starting.
             pid_file.unlink(missing_ok=True)
-
-    def _make_socket_folder(self, user: SystemUser) -> Path:
-        with contextlib.suppress(FileNotFoundError):  # what a killed server left
-            left = Path(self._socket_note.read_text().strip())
-            if left.name.startswith(_SOCKET_FOLDER_PREFIX) and left.lstat().st_uid == user.uid:
-                shutil.rmtree(left, ignore_errors=True)
-        longest = len(f"/{_SOCKET_FOLDER_PREFIX}12345678/.s.PGSQL.{_PORT}")
-        parent = tempfile.gettempdir()
-        if len(os.fsencode(parent)) + longest > _SOCKET_PATH_BYTES_MAX or closed_folder_above(Path(parent, "_"), user):
-            parent = "/tmp"  # noqa: S108 - mkdtemp makes an unguessable folder of mode 0700 in it
-        folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=parent))
-        if user.uid != os.geteuid():
-            os.chown(folder, user.uid, user.gid)
-        self._socket_note.write_text(f"{folder}\n")
-        return folder
 
     def _spawn_server(self, binaries: Path, socket_folder: Path, user: SystemUser) -> subprocess.Popen[bytes]:
         options = [

@@ -41,6 +41,7 @@ EXISTENCE_DECIDES: Final = Gauge(
 EXISTENCE_SPARED: Final = Counter(
     "tidegate_existence_spared_lookups", "Look-ups in the database that the existence filter has spared.", ["route"]
 )
+CACHE_UP: Final = Gauge("tidegate_cache_up", "Processes that reach the cache.", multiprocess_mode="livesum")
 
 
 _FLUSH_INTERVAL_S: Final = 0.2

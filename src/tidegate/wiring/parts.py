@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from tidegate.api.clients import current_client
 from tidegate.api.endpoints.well_known import JWKS_CACHE_S
+from tidegate.cache.address import read_address
+from tidegate.cache.client import CacheClient
 from tidegate.config import Settings
 from tidegate.domain.sessions import SessionLifetimes
 from tidegate.identifiers.normalise import normalise
@@ -79,6 +81,25 @@ async def open_passwords(settings: Settings) -> AsyncIterator[HashPool]:
         yield pool
     finally:
         await pool.aclose()
+
+
+@asynccontextmanager
+async def open_cache(settings: Settings, log: JsonLog) -> AsyncIterator[CacheClient | None]:
+    """Connect to the cache, where one is named; that it is away stops nobody."""
+    if not settings.cache_url:
+        yield None
+        return
+
+    def report(is_up: bool, why: str) -> None:
+        metrics.CACHE_UP.set(is_up)
+        log.event("info" if is_up else "error", "cache", "the cache answers" if is_up else f"the cache is away: {why}")
+
+    client = CacheClient(read_address(settings.cache_url), timeout_s=settings.cache_timeout_ms / 1000, on_change=report)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
 @dataclass(frozen=True, slots=True)

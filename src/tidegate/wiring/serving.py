@@ -62,6 +62,7 @@ from tidegate.wiring.parts import (
     Tokens,
     background,
     normaliser,
+    open_cache,
     open_passwords,
     open_primary,
     open_tokens,
@@ -120,6 +121,7 @@ async def open_application(settings: Settings, log: JsonLog, existence: int | No
         primary = await opened.enter_async_context(open_primary(settings, connections=settings.database_connections))
         passwords = await opened.enter_async_context(open_passwords(settings))
         tokens = await opened.enter_async_context(open_tokens(settings, log))
+        await opened.enter_async_context(open_cache(settings, log))
         sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
         feed = await opened.enter_async_context(_open_feed(settings, sessions))
         users = filtered(PostgresUsers(primary), existence, log)

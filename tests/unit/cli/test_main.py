@@ -11,6 +11,7 @@ from tidegate.cli.exits import EXPECTED, CommandFailed, failure
 from tidegate.config import SettingsError
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.embedded.postgres import EmbeddedPostgresError
+from tidegate.embedded.valkey import EmbeddedValkeyError
 from tidegate.migrations import errors as migration_errors
 from tidegate.migrations.errors import MigrationError
 from tidegate.settings_sources import UnreadableSettingsError
@@ -59,6 +60,7 @@ EXPECTED_ERRORS = [
     (UnreadableSettingsError("a"), exits.UNREADABLE_FILE),
     (DatabaseUnavailable(), exits.UNAVAILABLE),
     (EmbeddedPostgresError("a"), exits.UNAVAILABLE),
+    (EmbeddedValkeyError("a"), exits.UNAVAILABLE),
     (KeyFileError("A."), exits.WRONG_SETTINGS),
     (migration_errors.SchemaNewerThanProgram(("0009",)), exits.WRONG_SCHEMA),
     (migration_errors.SchemaOlderThanProgram(("0009",)), exits.WRONG_SCHEMA),

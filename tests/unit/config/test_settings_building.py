@@ -252,3 +252,11 @@ def test_a_dsn_that_the_driver_would_choke_on_is_refused_and_not_shown(dsn: str)
 )
 def test_a_dsn_that_the_driver_reads_is_taken_as_it_is(dsn: str) -> None:
     assert build(PRIMARY_DSN=dsn).primary_dsn == dsn
+
+
+def test_the_url_of_a_cache_is_read_at_the_start() -> None:
+    assert build(CACHE_URL="valkey://:hunter2@cache.example").cache_url == "valkey://:hunter2@cache.example"
+    told = fault(CACHE_URL="valkey://:hunter2/@cache.example")
+    assert told.startswith("TIDEGATE_CACHE_URL cannot be read: ")
+    assert "hunter2" not in told
+    assert "hunter2" not in repr(build(CACHE_URL="valkey://:hunter2@cache.example"))
