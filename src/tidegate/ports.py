@@ -26,9 +26,6 @@ class UserReader(UserFinder, Protocol):
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
         """The credentials of *user_id*, or None."""
 
-    async def profile(self, user_id: UUID) -> Profile | None:
-        """What *user_id* may see of themselves, or None."""
-
 
 class UserWriter(Protocol):
     """Changes users on the primary."""
@@ -42,6 +39,17 @@ class UserWriter(Protocol):
 
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
         """Replace the stored password *old* by *new*, a hash of the same password; False if *old* is no longer current."""
+
+
+class Profiles(Protocol):
+    """What users may see and change of themselves.
+
+    A profile that was changed here, and the change acknowledged, is told no more as it was before, by no process of the
+    node; other nodes follow within 1 s. `last_login` may be some seconds late.
+    """
+
+    async def profile(self, user_id: UUID) -> Profile | None:
+        """What *user_id* may see of themselves, or None."""
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
         """Apply *change* and return the profile as it is then; None if there is no such user."""

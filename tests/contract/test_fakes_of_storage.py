@@ -6,7 +6,7 @@ from uuid import UUID
 
 from tests.contract.revocations import RevocationsContract
 from tests.contract.sessions import LIFETIMES, OpeningContract, RotationContract, SessionLifeContract
-from tests.contract.users import UserStoreContract
+from tests.contract.users import ProfilesContract, UserStoreContract
 from tests.fakes.revocations import InMemoryRevocations
 from tests.fakes.sessions import InMemorySessions
 from tests.fakes.users import InMemoryUsers
@@ -37,7 +37,7 @@ class FakeWorld:
         return self.sessions.count
 
 
-class TestInMemoryUsers(UserStoreContract):
+class TestInMemoryUsers(UserStoreContract, ProfilesContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[InMemoryUsers]:
         yield InMemoryUsers()

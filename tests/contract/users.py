@@ -11,7 +11,7 @@ import pytest
 from tests.contract.stories import told
 from tidegate.domain.errors import FieldFault, IdentifierTaken
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
-from tidegate.ports import UserReader, UserWriter
+from tidegate.ports import Profiles, UserReader, UserWriter
 
 IDENTIFIERS = {
     IdentifierKind.USERNAME: "bob",
@@ -22,6 +22,10 @@ IDENTIFIERS = {
 
 class UserStore(UserReader, UserWriter, Protocol):
     """Both halves of a store."""
+
+
+class ProfileStore(UserWriter, Profiles, Protocol):
+    """Users who can be added, and what they see of themselves."""
 
 
 def new_user(
@@ -44,7 +48,7 @@ def with_identifier(kind: IdentifierKind, value: str) -> NewUser:
     return new_user(**{kind.value: value})
 
 
-async def add_bob(users: UserStore) -> UUID:
+async def add_bob(users: UserWriter) -> UUID:
     """A user with all three identifiers."""
     bob = NewUser(
         user_id=uuid4(),
@@ -78,8 +82,6 @@ class UserStoreContract:
         for kind, value in IDENTIFIERS.items():
             assert await users.find(LoginIdentifier(kind, value)) is None
         assert await users.credentials(uuid4()) is None
-        assert await users.profile(uuid4()) is None
-        assert await users.change_profile(uuid4(), ProfileChange(full_name="Nobody")) is None
         assert await users.rehash(uuid4(), old="stored", new="rehashed") is False
 
     @told
@@ -95,19 +97,6 @@ class UserStoreContract:
         await users.add(new_user(username="straße"))
         for almost in ("strasse", "Straße", "straße ", "stra\u00dfe\u0301"):
             assert await users.find(LoginIdentifier(IdentifierKind.USERNAME, almost)) is None
-
-    @told
-    async def test_the_profile_is_what_was_registered(self, users: UserStore) -> None:
-        bob = await add_bob(users)
-        assert await users.profile(bob) == Profile(
-            user_id=bob,
-            username="bob",
-            email="bob@example.org",
-            phone_number="+4930123456",
-            full_name="Bob Böhm",
-            birth_date=date(2000, 2, 29),
-            last_login=None,
-        )
 
     @told
     async def test_a_taken_identifier_names_its_field(self, users: UserStore) -> None:
@@ -145,7 +134,40 @@ class UserStoreContract:
         assert winner.stored_password == f"stored-{outcomes.index(None)}"
 
     @told
-    async def test_a_change_of_profile_touches_only_what_it_names(self, users: UserStore) -> None:
+    async def test_a_rehash_replaces_only_the_password_it_was_made_of(self, users: UserStore) -> None:
+        bob = await add_bob(users)
+        assert await users.rehash(bob, old="stored", new="rehashed") is True
+        assert await users.rehash(bob, old="stored", new="late") is False
+        assert await users.credentials(bob) == StoredCredentials(bob, "rehashed")
+
+
+class ProfilesContract:
+    """What every Profiles on the same users promises."""
+
+    def opened(self) -> AbstractAsyncContextManager[ProfileStore]:
+        """One without users."""
+        raise NotImplementedError
+
+    @told
+    async def test_nobody_has_a_profile(self, users: ProfileStore) -> None:
+        assert await users.profile(uuid4()) is None
+        assert await users.change_profile(uuid4(), ProfileChange(full_name="Nobody")) is None
+
+    @told
+    async def test_the_profile_is_what_was_registered(self, users: ProfileStore) -> None:
+        bob = await add_bob(users)
+        assert await users.profile(bob) == Profile(
+            user_id=bob,
+            username="bob",
+            email="bob@example.org",
+            phone_number="+4930123456",
+            full_name="Bob Böhm",
+            birth_date=date(2000, 2, 29),
+            last_login=None,
+        )
+
+    @told
+    async def test_a_change_of_profile_touches_only_what_it_names(self, users: ProfileStore) -> None:
         bob = await add_bob(users)
         before = await users.profile(bob)
         assert await users.change_profile(bob, ProfileChange()) == before
@@ -156,11 +178,3 @@ class UserStoreContract:
         assert younger is not None
         assert (younger.full_name, younger.birth_date) == ("Robert", date(2001, 1, 1))
         assert await users.profile(bob) == younger
-        assert await users.credentials(bob) == StoredCredentials(bob, "stored")
-
-    @told
-    async def test_a_rehash_replaces_only_the_password_it_was_made_of(self, users: UserStore) -> None:
-        bob = await add_bob(users)
-        assert await users.rehash(bob, old="stored", new="rehashed") is True
-        assert await users.rehash(bob, old="stored", new="late") is False
-        assert await users.credentials(bob) == StoredCredentials(bob, "rehashed")

@@ -23,7 +23,7 @@ class _Row:
 
 
 class InMemoryUsers:
-    """Implements `ports.UserReader` and `ports.UserWriter`; a test may also look, disable and delete."""
+    """Implements `ports.UserReader`, `ports.UserWriter` and `ports.Profiles`; a test may also look, disable and delete."""
 
     def __init__(self) -> None:
         self._rows: dict[UUID, _Row] = {}

@@ -42,7 +42,8 @@ ARROWS: Final[dict[str, May]] = {
     "tokens": May({"domain", "ports"}, {"cryptography", "joserfc", "msgspec"}),
     "existence": May({"domain", "ports"}),
     "identifiers": May({"domain", "ports"}, {"email_validator", "phonenumbers", "precis_i18n"}),
-    "cache": May({"domain", "ports", "cache.address"}, {"libvalkey"}),
+    "profiles": May({"domain", "ports"}),
+    "cache": May({"domain", "ports", "cache.address"}, {"libvalkey", "msgspec"}),
     "cache.address": May(),
     "observability": May(theirs={"msgspec", "prometheus_client"}),
     # What surrounds a running process.
@@ -60,14 +61,14 @@ ARROWS: Final[dict[str, May]] = {
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
-        | {"observability"},
+        | {"profiles", "observability"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the
-    # secrets (tokens), starts the processes, and answers /metrics for all of them.
+    # secrets (tokens) and the shared memory (profiles), starts the processes, and answers /metrics for all of them.
     "cli": May(
         {"", "wiring", "config", "settings_building", "settings_node", "settings_pages", "settings_sources", "embedded"}
-        | {"migrations", "calibration", "diagnosis", "domain", "usecases", "tokens"},
+        | {"migrations", "calibration", "diagnosis", "domain", "usecases", "tokens", "profiles"},
         {"prometheus_client", "uvloop"},
     ),
     "__main__": May({"cli"}),

@@ -23,6 +23,7 @@ from tidegate.cli.supervision import Child, Signals, say, tend_all
 from tidegate.config import PREFIX, Settings
 from tidegate.embedded.children import StopStep, spawn
 from tidegate.migrations.runner import Runner
+from tidegate.profiles.stamps import make_stamp_memory
 from tidegate.settings_building import build_settings, connections_of
 from tidegate.wiring.administration import connections_offered
 from tidegate.wiring.existence import make_memory
@@ -61,10 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
         asyncio.run(_check_database(settings))
         with _metrics_folder(settings) as folder:
             environment = _environment(given.texts)
-            # Nobody closes it: whoever is started again inherits it too.
+            # Nobody closes these two: whoever is started again inherits them too.
+            stamps = make_stamp_memory()
             existence = make_memory(settings, tell=lambda reason: say(f"tidegate: {reason}"))
+            shared = [stamps] if existence is None else [stamps, existence]
             children = [
-                _child(number, listener, existence, environment, folder)
+                _child(number, [listener.fileno(), *shared], environment, folder)
                 for number, listener in enumerate(listeners, start=1)
             ]
             if existence is not None:
@@ -164,14 +167,9 @@ def _environment(texts: Mapping[str, str]) -> dict[str, str]:
     return others | dict(texts)
 
 
-def _child(
-    number: int, listener: socket.socket, existence: int | None, environment: Mapping[str, str], metrics_folder: Path
-) -> Child:
+def _child(number: int, inherited: Sequence[int], environment: Mapping[str, str], metrics_folder: Path) -> Child:
     def start() -> subprocess.Popen[bytes]:
-        words, inherited = ["api-process", str(number), str(listener.fileno())], [listener.fileno()]
-        if existence is not None:
-            words += ["--existence", str(existence)]
-            inherited.append(existence)
+        words = ("api-process", str(number), *map(str, inherited))
         return _start(words, inherited, {**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)})
 
     def forget(pid: int) -> None:

@@ -9,7 +9,7 @@ import uvloop
 
 from tidegate.cli.exits import DONE
 from tidegate.settings_building import build_settings, hash_threads_of
-from tidegate.wiring.serving import serve_api
+from tidegate.wiring.serving import SharedMemory, serve_api
 
 EXAMPLES = "  none: `tidegate api` starts it\n"
 
@@ -18,7 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Take the number of this process, from 1, and the descriptors that were handed down."""
     parser.add_argument("number", type=int)
     parser.add_argument("listener", type=int)
-    parser.add_argument("--existence", type=int)
+    parser.add_argument("profile_stamps", type=int)
+    parser.add_argument("existence", type=int, nargs="?")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,5 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     settings = build_settings(os.environ)
     settings = replace(settings, hash_threads=hash_threads_of(settings, arguments.number))
     with socket.socket(fileno=arguments.listener) as listener:
-        uvloop.run(serve_api(settings, listener, arguments.existence))
+        shared = SharedMemory(profile_stamps=arguments.profile_stamps, existence=arguments.existence)
+        uvloop.run(serve_api(settings, listener, shared))
     return DONE

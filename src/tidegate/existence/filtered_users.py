@@ -4,7 +4,7 @@ import asyncio
 from typing import Final, Protocol
 from uuid import UUID
 
-from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
+from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, StoredCredentials
 from tidegate.existence.shared_filter import NOWHERE
 from tidegate.ports import ExistenceFilter, UserFinder, UserReader, UserWriter
 
@@ -45,10 +45,6 @@ class FilteredUsers:
         """See `ports.UserReader.credentials`."""
         return await self._users.credentials(user_id)
 
-    async def profile(self, user_id: UUID) -> Profile | None:
-        """See `ports.UserReader.profile`."""
-        return await self._users.profile(user_id)
-
     async def add(self, user: NewUser) -> None:
         """See `ports.UserWriter.add`. Noted first, so that there is no moment in which the user exists and is not noted."""
         await self._users.add(user, noted_in=await self._note(user))
@@ -56,10 +52,6 @@ class FilteredUsers:
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
         """See `ports.UserWriter.rehash`."""
         return await self._users.rehash(user_id, old=old, new=new)
-
-    async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
-        """See `ports.UserWriter.change_profile`."""
-        return await self._users.change_profile(user_id, change)
 
     def take_spared(self) -> int:
         """How many look-ups the filter has spared since this was asked last."""

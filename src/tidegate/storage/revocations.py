@@ -17,6 +17,9 @@ from tidegate.storage.statements import statements
 CHANNEL: Final = "tidegate_revoked"
 """What sql/sessions.sql notifies; the payload is the session's id."""
 
+PROFILE_CHANNEL: Final = "tidegate_profile"
+"""What sql/users.sql notifies when a profile has changed; the payload is the user's id."""
+
 APPLICATION_NAME: Final = "tidegate revocations"
 
 FORGET_MARGIN_S: Final = 60.0
@@ -37,6 +40,16 @@ class LiveSessions(Protocol):
 
     async def is_live(self, session_id: UUID) -> bool:
         """Whether the session is neither revoked nor expired, by the primary."""
+
+
+class ProfileWatcher(Protocol):
+    """Who wants to hear of changes of profiles, which come on the same connection."""
+
+    def heard(self, user_id: UUID) -> None:
+        """The profile of *user_id* has changed."""
+
+    def interrupted(self) -> None:
+        """Changes may have been missed; those from now on will be told."""
 
 
 class RevocationFeed:
@@ -93,6 +106,11 @@ class RevocationFeed:
         self._known_until = float("-inf")
         self._loaded = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
+        self._watchers: list[ProfileWatcher] = []
+
+    def tell(self, watcher: ProfileWatcher) -> None:
+        """Let *watcher* hear of changes of profiles; before `start`."""
+        self._watchers.append(watcher)
 
     async def start(self) -> None:
         """Begin to follow the feed; until it is there, the primary is asked."""
@@ -148,6 +166,9 @@ class RevocationFeed:
         )
         try:
             await connection.add_listener(CHANNEL, self._hear)
+            await connection.add_listener(PROFILE_CHANNEL, self._hear_of_profile)
+            for watcher in self._watchers:
+                watcher.interrupted()
             await self._load(connection)
             while True:
                 await asyncio.sleep(self._heartbeat_s)
@@ -175,6 +196,12 @@ class RevocationFeed:
         # Anybody who may connect to the database may notify: what is not an id is not ours.
         with contextlib.suppress(ValueError):
             self._forget_at.setdefault(UUID(str(payload)), self._monotonic() + self._remembered_s)
+
+    def _hear_of_profile(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        with contextlib.suppress(ValueError):
+            user_id = UUID(str(payload))
+            for watcher in self._watchers:
+                watcher.heard(user_id)
 
     def _forget(self) -> None:
         now = self._monotonic()

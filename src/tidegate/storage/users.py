@@ -27,7 +27,7 @@ _IDENTIFIER_OF: Final = {
 
 
 class PostgresUsers:
-    """`ports.UserReader` and `ports.UserWriter`: every answer comes from the primary."""
+    """`ports.UserReader`, `ports.UserWriter` and `ports.Profiles`, all by the primary."""
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
@@ -49,7 +49,7 @@ class PostgresUsers:
         return _credentials(await self._pool.fetchrow("user_credentials", user_id))
 
     async def profile(self, user_id: UUID) -> Profile | None:
-        """See `ports.UserReader.profile`."""
+        """See `ports.Profiles.profile`."""
         return await self._profile(user_id)
 
     async def _profiles(self, asked: list[UUID]) -> dict[UUID, Profile]:
@@ -86,7 +86,7 @@ class PostgresUsers:
         return await self._pool.fetchrow("rehash_user", user_id, old, new) is not None
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
-        """See `ports.UserWriter.change_profile`."""
+        """See `ports.Profiles.change_profile`."""
         row = await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date)
         return None if row is None else _profile(row)
 

@@ -8,7 +8,7 @@ from tidegate.domain.errors import Contended, InvalidAccessToken, WrongPassword
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, Profile
-from tidegate.ports import AccessTokens, Ids, Passwords, RefreshTokens, Sessions, UserReader
+from tidegate.ports import AccessTokens, Ids, Passwords, Profiles, RefreshTokens, Sessions, UserReader
 from tidegate.usecases.log_in import Origin
 from tidegate.usecases.password_rules import PasswordRules
 
@@ -21,6 +21,7 @@ class ChangePassword:
     """One change: every session is revoked, the caller's too, and the caller goes on in a new one (ADR 0008)."""
 
     users: UserReader
+    profiles: Profiles
     rules: PasswordRules
     passwords: Passwords
     sessions: Sessions
@@ -38,7 +39,7 @@ class ChangePassword:
             Unavailable: No hash thread or no database in time.
         """
         current = normalise_password(current, field="current_password")
-        profile = await self.users.profile(claims.user_id)
+        profile = await self.profiles.profile(claims.user_id)
         if profile is None:
             raise InvalidAccessToken
         wish = self.rules.choose(new, _identifiers(profile), field="new_password")

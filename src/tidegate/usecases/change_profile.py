@@ -6,14 +6,14 @@ from functools import partial
 from tidegate.domain.claims import AccessClaims
 from tidegate.domain.errors import FaultCollector, InvalidAccessToken
 from tidegate.domain.users import Profile, ProfileChange, read_birth_date, read_full_name
-from tidegate.ports import Clock, UserWriter
+from tidegate.ports import Clock, Profiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeProfile:
     """One change of a profile. Identifiers stay: a new email or phone number wants a proof that nobody can give yet."""
 
-    users: UserWriter
+    profiles: Profiles
     clock: Clock
 
     async def __call__(self, claims: AccessClaims, *, full_name: str | None, birthdate: str | None) -> Profile:
@@ -30,7 +30,7 @@ class ChangeProfile:
             birth_date=faults.collect(partial(read_birth_date, today=today), birthdate) if birthdate else None,
         )
         faults.raise_if_any()
-        profile = await self.users.change_profile(claims.user_id, change)
+        profile = await self.profiles.change_profile(claims.user_id, change)
         if profile is None:
             raise InvalidAccessToken
         return profile

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Final, Never
@@ -40,6 +41,7 @@ from tidegate.passwords.blocklist import CommonPasswords
 from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import PROFILES
+from tidegate.profiles.remembered import RememberedProfiles
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.sessions import PostgresSessions
@@ -68,6 +70,7 @@ from tidegate.wiring.parts import (
     open_tokens,
     session_lifetimes,
 )
+from tidegate.wiring.profiles import open_profiles
 
 _DRAIN_S: Final = 10
 """How long requests under way may take to end once the process is told to stop."""
@@ -83,20 +86,33 @@ _GAUGES_INTERVAL_S: Final = 1.0
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-async def serve_api(settings: Settings, listener: socket.socket, existence: int | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedMemory:
+    """Descriptors of memory that all processes of the node share.
+
+    Attributes:
+        profile_stamps: See `profiles.stamps`.
+        existence: Of the existence filter; None: there is none.
+    """
+
+    profile_stamps: int
+    existence: int | None
+
+
+async def serve_api(settings: Settings, listener: socket.socket, shared: SharedMemory) -> None:
     """Serve the public port in this process until SIGTERM or SIGINT, then let requests under way end.
 
     Args:
         settings: Checked.
-        listener: Bound; other processes may accept from it too.
-        existence: Descriptor of the memory of the existence filter; None: there is none.
+        listener: Bound.
+        shared: What the node's processes share.
 
     Raises:
         DatabaseUnavailable: The primary cannot be reached at start.
         KeyFileError: The signing keys cannot be read.
     """
     with open_log(settings.log_file) as log:
-        async with open_application(settings, log, existence) as application:
+        async with open_application(settings, log, shared) as application:
             # Accepted connections inherit it where the event loop does not set it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = HttpServer(
@@ -115,46 +131,63 @@ async def serve_api(settings: Settings, listener: socket.socket, existence: int 
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, log: JsonLog, existence: int | None = None) -> AsyncIterator[Application]:
-    """Open everything that an API process is made of; *existence* as in `serve_api`."""
+async def open_application(settings: Settings, log: JsonLog, shared: SharedMemory) -> AsyncIterator[Application]:
+    """Open everything that an API process is made of."""
     async with AsyncExitStack() as opened:
         primary = await opened.enter_async_context(open_primary(settings, connections=settings.database_connections))
         passwords = await opened.enter_async_context(open_passwords(settings))
         tokens = await opened.enter_async_context(open_tokens(settings, log))
-        await opened.enter_async_context(open_cache(settings, log))
+        cache = await opened.enter_async_context(open_cache(settings, log))
         sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
-        feed = await opened.enter_async_context(_open_feed(settings, sessions))
-        users = filtered(PostgresUsers(primary), existence, log)
-        gauging = _gauge(passwords, primary, feed, users, threads=settings.hash_threads)
+        users, feed = PostgresUsers(primary), _feed(settings, sessions)
+        profiles = opened.enter_context(open_profiles(users, feed, cache, stamps=shared.profile_stamps))
+        await opened.enter_async_context(_following(feed))
+        people = filtered(users, shared.existence, log)
+        gauging = _gauge(passwords, primary, feed, people, threads=settings.hash_threads)
         await opened.enter_async_context(background(gauging))
+        parts = _Parts(
+            primary=primary,
+            people=people,
+            profiles=profiles,
+            sessions=sessions,
+            passwords=passwords,
+            tokens=tokens,
+            feed=feed,
+        )
         yield Application(
-            router=Router(public_routes(_endpoints(settings, primary, users, sessions, passwords, tokens, feed))),
+            router=Router(public_routes(_endpoints(settings, parts))),
             refuser=Refuser(is_uniform=settings.profile is Profile.HARDENED),
             trusted_hops=settings.trusted_hops,
             on_seen=opened.enter_context(closing(_Observer(log))),
         )
 
 
-def _endpoints(
-    settings: Settings,
-    primary: PrimaryPool,
-    people: Users,
-    sessions: PostgresSessions,
-    passwords: HashPool,
-    tokens: Tokens,
-    feed: RevocationFeed,
-) -> Endpoints:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What the endpoints are made of."""
+
+    primary: PrimaryPool
+    people: Users
+    profiles: RememberedProfiles
+    sessions: PostgresSessions
+    passwords: HashPool
+    tokens: Tokens
+    feed: RevocationFeed
+
+
+def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
     is_hardened = settings.profile is Profile.HARDENED
-    users, ids, clock = people.known, RandomIds(), SystemClock()
+    users, profiles, sessions, passwords = parts.people.known, parts.profiles, parts.sessions, parts.passwords
+    ids, clock = RandomIds(), SystemClock()
     rules = PasswordRules(blocklist=CommonPasswords.load())
     normalise = normaliser(settings)
-    access, refresh = tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
-    authenticate = Authenticate(access_tokens=access, revocations=feed)
+    access, refresh = parts.tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
+    authenticate = Authenticate(access_tokens=access, revocations=parts.feed)
     register = RegisterEndpoint(
         register=Register(
             normalise=normalise,
             rules=rules,
-            readers=people.newcomers,
+            readers=parts.people.newcomers,
             writers=users,
             passwords=passwords,
             ids=ids,
@@ -173,6 +206,7 @@ def _endpoints(
     )
     change_password = ChangePassword(
         users=users,
+        profiles=profiles,
         rules=rules,
         passwords=passwords,
         sessions=sessions,
@@ -186,8 +220,8 @@ def _endpoints(
         register=register,
         refresh=RefreshEndpoint(refresh=Refresh(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
         logout=LogoutEndpoint(authenticate=authenticate, log_out=LogOut(sessions=sessions)),
-        read_me=ReadMeEndpoint(authenticate=authenticate, users=users),
-        change_me=ChangeMeEndpoint(authenticate=authenticate, change_profile=ChangeProfile(users=users, clock=clock)),
+        read_me=ReadMeEndpoint(authenticate=authenticate, profiles=profiles),
+        change_me=ChangeMeEndpoint(authenticate=authenticate, change_profile=ChangeProfile(profiles=profiles, clock=clock)),
         change_password=PasswordEndpoint(authenticate=authenticate, change_password=change_password),
         list_sessions=ListSessionsEndpoint(authenticate=authenticate, sessions=sessions),
         end_session=EndSessionEndpoint(authenticate=authenticate, sessions=sessions),
@@ -200,10 +234,10 @@ def _endpoints(
             issuer=settings.issuer,
             audience=settings.audience,
         ),
-        jwks=jwks_endpoint(tokens.keys.public_jwks),
+        jwks=jwks_endpoint(parts.tokens.keys.public_jwks),
         metadata=metadata_endpoint(settings.issuer),
         live=live,
-        ready=ReadyEndpoint(checks=(primary.ping, partial(_check_hash_pool, passwords)), full=passwords.full_lanes),
+        ready=ReadyEndpoint(checks=(parts.primary.ping, partial(_check_hash_pool, passwords)), full=passwords.full_lanes),
         openapi=fixed_endpoint(msgspec.json.encode(document), "application/json"),
         docs=fixed_endpoint(docs_page.render(document), docs_page.PAGE_TYPE),
     )
@@ -219,16 +253,19 @@ async def _check_hash_pool(passwords: HashPool) -> None:
         raise HashPoolSaturated
 
 
-@asynccontextmanager
-async def _open_feed(settings: Settings, sessions: PostgresSessions) -> AsyncIterator[RevocationFeed]:
-    feed = RevocationFeed(
+def _feed(settings: Settings, sessions: PostgresSessions) -> RevocationFeed:
+    return RevocationFeed(
         dsn=settings.primary_dsn,
         access_token_ttl_s_max=settings.access_token_ttl_s,
         primary=sessions,
     )
+
+
+@asynccontextmanager
+async def _following(feed: RevocationFeed) -> AsyncIterator[None]:
     await feed.start()
     try:
-        yield feed
+        yield
     finally:
         await feed.aclose()
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.revocations import RevocationsContract
 from tests.contract.sessions import OpeningContract, RotationContract, SessionLifeContract
-from tests.contract.users import UserStoreContract
+from tests.contract.users import ProfilesContract, UserStoreContract
 from tests.integration.storage.worlds import (
     ACCESS_TOKEN_TTL_S_MAX,
     PostgresWorld,
@@ -28,7 +28,7 @@ class _OnADatabase:
         self.dsn = database
 
 
-class TestPostgresUsers(_OnADatabase, UserStoreContract):
+class TestPostgresUsers(_OnADatabase, UserStoreContract, ProfilesContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[PostgresUsers]:
         async with opened_pool(self.dsn) as pool:

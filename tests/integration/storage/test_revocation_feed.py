@@ -21,9 +21,10 @@ from tests.integration.storage.worlds import (
     until,
 )
 from tidegate.domain.errors import DatabaseUnavailable
+from tidegate.domain.users import ProfileChange
 from tidegate.embedded.postgres import EmbeddedPostgres
 from tidegate.storage.connections import Driver, connect
-from tidegate.storage.revocations import APPLICATION_NAME, CHANNEL, FORGET_MARGIN_S, RevocationFeed
+from tidegate.storage.revocations import APPLICATION_NAME, CHANNEL, FORGET_MARGIN_S, PROFILE_CHANNEL, RevocationFeed
 from tidegate.storage.statements import statements
 
 
@@ -114,6 +115,48 @@ def test_the_answer_to_a_heartbeat_comes_after_every_notice_of_what_was_acknowle
                 assert str(session_id) in heard
 
     asyncio.run(try_it())
+
+
+class Watcher:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[UUID | str] = []
+
+    def heard(self, user_id: UUID) -> None:
+        self.told.append(user_id)
+
+    def interrupted(self) -> None:
+        self.told.append("interrupted")
+
+
+async def _is(told: list[UUID | str], expected: list[UUID | str]) -> bool:
+    return told == expected
+
+
+def test_changes_of_profiles_are_told_and_so_is_every_interruption(database: str) -> None:
+    async def change_and_cut() -> None:
+        async with opened_pool(database) as pool, bystander(database) as outside:
+            world = World(pool, outside)
+            feed, watcher = feed_of(database, FakePrimary()), Watcher()
+            feed.tell(watcher)
+            await feed.start()
+            try:
+                await feed.until_loaded()
+                assert watcher.told == ["interrupted"]
+                bob = await add_user(world)
+                await world.outside.execute("SELECT pg_notify($1, 'no id')", PROFILE_CHANNEL)
+                await world.users.change_profile(bob, ProfileChange(full_name="Robert"))
+                await until(lambda: _is(watcher.told, ["interrupted", bob]))
+                (pid,) = await backends(world)
+                await world.outside.execute("SELECT pg_terminate_backend($1)", pid)
+                await until(lambda: _is(watcher.told, ["interrupted", bob, "interrupted"]))
+                await world.users.change_profile(bob, ProfileChange(full_name="Bob"))
+                await until(lambda: _is(watcher.told, ["interrupted", bob, "interrupted", bob]))
+            finally:
+                await feed.aclose()
+
+    asyncio.run(change_and_cut())
 
 
 def test_a_feed_that_starts_knows_what_was_revoked_before(database: str) -> None:

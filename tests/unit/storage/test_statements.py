@@ -3,7 +3,7 @@
 import re
 from importlib.resources import files
 
-from tidegate.storage.revocations import CHANNEL
+from tidegate.storage.revocations import CHANNEL, PROFILE_CHANNEL
 from tidegate.storage.statements import split, statements
 
 
@@ -27,4 +27,4 @@ def test_every_statement_says_where_it_goes_and_by_which_index() -> None:
 def test_what_is_notified_is_what_is_listened_to() -> None:
     notified = {found for text in statements().values() for found in re.findall(r"pg_notify\('(\w+)'", text)}
     asked_for = set(re.findall(r"'(\w+)' IN \(SELECT pg_listening", statements()["feed_heartbeat"]))
-    assert notified == asked_for == {CHANNEL}
+    assert notified == asked_for == {CHANNEL, PROFILE_CHANNEL}

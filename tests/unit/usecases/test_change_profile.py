@@ -14,7 +14,7 @@ from tidegate.usecases.change_profile import ChangeProfile
 def change(world: World, *, full_name: str | None = None, birthdate: str | None = None) -> Profile:
     """Change the profile of the user ada."""
     claims = world.claims(world.logged_in().tokens)
-    use_case = ChangeProfile(users=world.users, clock=world.clock)
+    use_case = ChangeProfile(profiles=world.users, clock=world.clock)
     return run(use_case(claims, full_name=full_name, birthdate=birthdate))
 
 
@@ -53,4 +53,4 @@ def test_a_user_who_is_gone_has_no_token_that_counts() -> None:
     claims = world.claims(world.logged_in().tokens)
     world.users.remove(user_id)
     with pytest.raises(InvalidAccessToken):
-        run(ChangeProfile(users=world.users, clock=world.clock)(claims, full_name="Ada", birthdate=None))
+        run(ChangeProfile(profiles=world.users, clock=world.clock)(claims, full_name="Ada", birthdate=None))

@@ -103,6 +103,7 @@ class World:
         )
         self.change_password = ChangePassword(
             users=self.users,
+            profiles=self.users,
             rules=self.rules,
             passwords=self.passwords,
             sessions=self.sessions,

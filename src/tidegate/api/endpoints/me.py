@@ -10,7 +10,7 @@ from tidegate.api.http import JSON_TYPE, Answer, Header, Request
 from tidegate.api.schemas import ProfileBody, encode
 from tidegate.domain.errors import FaultCollector, InvalidAccessToken
 from tidegate.domain.users import IdentifierKind, Profile
-from tidegate.ports import UserReader
+from tidegate.ports import Profiles
 from tidegate.usecases.authenticate import Authenticate
 from tidegate.usecases.change_profile import ChangeProfile
 
@@ -23,12 +23,12 @@ class ReadMeEndpoint:
     """Bearer."""
 
     authenticate: Authenticate
-    users: UserReader
+    profiles: Profiles
 
     async def __call__(self, request: Request) -> Answer:
         """Answer 200 with the profile, or 304 if the caller has it already."""
         claims = await authenticated(request, self.authenticate)
-        profile = await self.users.profile(claims.user_id)
+        profile = await self.profiles.profile(claims.user_id)
         if profile is None:
             raise InvalidAccessToken
         return profile_answer(profile, if_none_match=b",".join(request.header_values(b"if-none-match")))

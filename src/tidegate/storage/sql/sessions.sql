@@ -130,7 +130,9 @@ ORDER BY revoked_at;
 
 -- name: feed_heartbeat
 -- Asked on the connection that listens: whether the backend that answers does listen, and is still a primary's.
-SELECT NOT pg_is_in_recovery() AND 'tidegate_revoked' IN (SELECT pg_listening_channels()) AS is_sound;
+SELECT NOT pg_is_in_recovery()
+    AND 'tidegate_revoked' IN (SELECT pg_listening_channels())
+    AND 'tidegate_profile' IN (SELECT pg_listening_channels()) AS is_sound;
 
 -- name: remove_dead_sessions
 -- Worker. Index on cleanup_due_at, a bounded batch, rows that somebody holds are left for the next time.
