@@ -1,1 +1,1 @@
-"""Remembers profiles: most of GET /me asks nobody, and shows what PATCH /me changed at once all the same (ADR 0017)."""
+"""Remembers profiles: most of GET /me asks nobody, and shows what PATCH /me changed at once all the same (ADR 0016)."""
