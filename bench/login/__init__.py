@@ -1,1 +1,0 @@
-"""Logins in a second, divided by what the cores could hash if a login cost nothing else."""
