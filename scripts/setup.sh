@@ -18,10 +18,14 @@ fingerprint() {
     cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/setup.sh" "$root"/ext/*.[ch] "$root"/ext/argon2/*.[ch] | cksum
 }
 
+is_made_for() {
+    { fingerprint; printf 'extras %s\n' "$1"; } | cmp -s - "$venv/complete"
+}
+
 is_complete() {
     [ -f "$venv/complete" ] || return 1
-    { fingerprint; printf 'extras %s\n' "$1"; } | cmp -s - "$venv/complete" ||
-        { fingerprint; printf 'extras embedded,test\n'; } | cmp -s - "$venv/complete" || return 1
+    # The tests have everything installed; the benchmarks what is embedded too.
+    is_made_for "$1" || is_made_for embedded,test || { [ "$1" = embedded ] && is_made_for bench,embedded; } || return 1
     # Made for a Python that has gone since, or that this user may not run.
     "$venv/bin/python" -I -c 'import tidegate' 2>/dev/null
 }
@@ -60,8 +64,12 @@ is_usable() {
 
 install() {
     extras=$1
-    # What was installed for the tests stays installed.
-    [ ! -f "$venv/complete" ] || ! grep -q '^extras .*test' "$venv/complete" || extras=embedded,test
+    # What was installed for the tests or the benchmarks stays installed.
+    if grep -qsx 'extras embedded,test' "$venv/complete"; then
+        extras=embedded,test
+    elif [ "$extras" = embedded ] && grep -qsx 'extras bench,embedded' "$venv/complete"; then
+        extras=bench,embedded
+    fi
     if ! is_usable; then
         find_python
         say "making $venv with $("$python" -V)"

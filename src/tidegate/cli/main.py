@@ -45,7 +45,7 @@ exit codes, as in sysexits.h:
   69 unavailable       71 port taken        72 wrong Python       73 cannot create
   75 in use            76 wrong schema      77 another's folder   78 wrong settings
 
-Every day of a developer: ./test --help
+Every day of a developer: ./test --help, and ./run bench --help
 """
 
 

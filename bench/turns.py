@@ -1,0 +1,72 @@
+"""What was measured, one turn after the other: everything that the tables and plots are made of, and all that is kept."""
+
+import msgspec
+from bench.orders import StreamMeasured
+
+
+class Raw(msgspec.Struct, frozen=True, kw_only=True, tag="raw", tag_field="turn"):
+    """A turn in which the cores did nothing but hash.
+
+    Attributes:
+        hashes_per_s: On all cores together.
+        cpu_ms_each: What one hash cost, in milliseconds of one core.
+        elsewhere_cores: How many cores other programs, and other machines on the same host, kept busy meanwhile.
+    """
+
+    hashes_per_s: float
+    cpu_ms_each: float
+    elsewhere_cores: float
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field="turn"):
+    """A turn of load on one service.
+
+    Attributes:
+        service: Its name.
+        label: What tells this window from the others of its service and round; empty where there is one only.
+        connections: How many clients at once.
+        asked_per_s: In an open loop, how many requests were due in a second; None: closed loop.
+        seconds: How long it was measured.
+        streams: What came of each stream, by name.
+        good_status: The status that means success, by stream.
+        cpu_s: CPU time meanwhile, in seconds: `node` (the service), `hashing` (the part of it that gives way to everything
+            else: Tidegate's hash threads), `postgres`, `driver`.
+        elsewhere_cores: As in `Raw`.
+        pss_mib: Memory of the service, in MiB; pages that its processes share count once.
+        rss_mib: The same, counted for each process.
+    """
+
+    service: str
+    label: str
+    connections: int
+    asked_per_s: float | None
+    seconds: float
+    streams: dict[str, StreamMeasured]
+    good_status: dict[str, int]
+    cpu_s: dict[str, float]
+    elsewhere_cores: float
+    pss_mib: float
+    rss_mib: float
+
+    def good(self, stream: str) -> int:
+        """Good answers to *stream* that came in the window."""
+        return self.streams[stream].by_status.get(str(self.good_status[stream]), 0)
+
+    def good_per_s(self, stream: str) -> float:
+        """Good answers to *stream* in a second."""
+        return self.good(stream) / self.seconds
+
+    @property
+    def cpu_us_each(self) -> float:
+        """CPU time of the service, PostgreSQL and the driver together for one answer, in microseconds; 0 without any."""
+        spent_s = self.cpu_s["node"] + self.cpu_s["postgres"] + self.cpu_s["driver"]
+        return spent_s * 1e6 / self.answers if self.answers else 0.0
+
+    @property
+    def answers(self) -> int:
+        """All answers that came in the window, whatever they said."""
+        return sum(n for each in self.streams.values() for status, n in each.by_status.items() if status != "lost")
+
+
+Turn = Raw | Window
+Round = list[Turn]

@@ -1,0 +1,72 @@
+"""`./run bench` as its users call it, on a small scale. Slow: it starts Tidegate twice and lets it rest between turns."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from bench.results import Results
+from bench.turns import Window
+
+from tests.support.commands import environment_with
+
+REPOSITORY = Path(__file__).parents[3]
+
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Where a run keeps what it makes; not pytest's own folder, which PostgreSQL's user may not enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def bench(*words: str | Path, temporary: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    added = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(temporary)}
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        cwd=REPOSITORY,
+        env=environment_with(settings) | added,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def test_a_run_of_some_scenarios_measures_them_and_leaves_nothing_behind(tmp_path: Path, temporary: Path):
+    names = ["login-64", "register", "me", "refresh", "unknown", "storm"]
+    numbers = ["--rounds", "1", "--seconds", "1", "--storm-seconds", "2", "--users", "300"]
+    done = bench(*names, *numbers, "--out", tmp_path, temporary=temporary)
+    assert done.returncode == 0, done.stderr
+    assert "| logins/s ÷ raw hashes/s, 64 connections | at least 0.92 |" in done.stdout
+    (written,) = tmp_path.glob("*.json")
+    results = msgspec.json.decode(written.read_bytes(), type=Results)
+    assert list(results.rounds) == names
+    for name in names[1:-1]:
+        ((window,),) = results.rounds[name]
+        assert isinstance(window, Window)
+        (measured,) = window.streams.values()
+        assert set(measured.by_status) == {str(window.good_status[name])}, name
+        assert window.cpu_s["node"] > 0 < window.pss_mib
+    assert {path.name.rpartition("-")[2] for path in tmp_path.glob("*.png")} == {"storm.png"}
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_run_that_cannot_measure_says_why_in_a_sentence_and_keeps_the_logs(tmp_path: Path, temporary: Path):
+    done = bench("me", "--out", tmp_path, temporary=temporary, HASH_PROFILE="none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("bench: tidegate up does not become ready: ")
+    assert "TIDEGATE_HASH_PROFILE" in done.stderr
+    (kept,) = temporary.iterdir()
+    assert done.stderr.endswith(f"The logs are in {kept}.\n")
+    assert list(tmp_path.iterdir()) == []
