@@ -60,7 +60,8 @@ def page(results: Results, scenarios: Sequence[Scenario]) -> str:
     """Return everything that a person wants to know, in Markdown."""
     machine = f"{results.machine['cores']} cores of {results.machine['cpu']}, Linux {results.machine['kernel']}"
     given = ", ".join(f"{name}={text}" for name, text in results.settings.items()) or "as they come"
-    elsewhere = [turn.elsewhere_cores for rounds in results.rounds.values() for turns in rounds for turn in turns]
+    turns = [turn for rounds in results.rounds.values() for turns in rounds for turn in turns]
+    elsewhere = [turn.elsewhere_cores for turn in turns if isinstance(turn, (Raw, Window))] or [0.0]
     return "\n".join(
         [
             f"Commit {results.commit}, {machine}, Python {results.machine['python']}; hashes are `{results.profile}`,",

@@ -68,5 +68,23 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field=
         return sum(n for each in self.streams.values() for status, n in each.by_status.items() if status != "lost")
 
 
-Turn = Raw | Window
+class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="turn"):
+    """A turn of looking for absent names in two existence filters, of few and of many names.
+
+    Attributes:
+        us_in_few: CPU time of one look, in microseconds.
+        us_in_many: The same among many names.
+        ratio: The median of the quotients of neighbours, many by few.
+        mistaken_share: Of absent names, those that many names take for present ones.
+        filter_bytes: Size of the filter of many names.
+    """
+
+    us_in_few: float
+    us_in_many: float
+    ratio: float
+    mistaken_share: float
+    filter_bytes: int
+
+
+Turn = Raw | Window | Look
 Round = list[Turn]

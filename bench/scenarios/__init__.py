@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bench.peers import better_auth, django_simplejwt, fastapi_users, go_seed
 from bench.scenarios.compared import Compared
+from bench.scenarios.existence import Existence
 from bench.scenarios.logins import Logins
 from bench.scenarios.mixed import Mixed
 from bench.scenarios.scenario import Scenario
@@ -28,4 +29,5 @@ def scenarios(*, storm_s: float) -> Sequence[Scenario]:
         Compared(name="unknown", title="logins of nobody, a second", call="unknown", bounds={go: 0.5}),
         Mixed(),
         Storm(seconds=storm_s),
+        Existence(),
     ]

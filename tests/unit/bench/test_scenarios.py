@@ -10,11 +10,12 @@ from bench.node import OURS
 from bench.orders import StreamMeasured
 from bench.scenarios import scenarios
 from bench.scenarios.compared import Compared
+from bench.scenarios.existence import Existence
 from bench.scenarios.logins import Logins
 from bench.scenarios.mixed import SHARES, Mixed, highest
 from bench.scenarios.scenario import in_turn
 from bench.scenarios.storm import PEAK, STORM, Storm
-from bench.turns import Raw, Round, Window
+from bench.turns import Look, Raw, Round, Window
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,3 +159,11 @@ def test_every_other_round_goes_backwards():
 def test_every_scenario_has_a_name_of_its_own():
     names = [each.name for each in scenarios(storm_s=60)]
     assert len(set(names)) == len(names)
+
+
+def test_a_look_among_many_names_is_compared_with_one_among_few():
+    look = Look(us_in_few=1.0, us_in_many=1.2, ratio=1.25, mistaken_share=0.0011, filter_bytes=19_500_000)
+    found = by_text(Existence().figures([[look]]))
+    assert found[Existence().title].verdict == "pass"
+    assert found["the filter of 10 million names"].spread.median == 19.5
+    assert found["absent names taken for present ones"].verdict == "short"
