@@ -1,5 +1,6 @@
 """Waits for what becomes true a moment after an answer, never for a time."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -26,6 +27,18 @@ def until(is_so: Callable[[], bool], what: str) -> None:
     while not is_so():
         assert time.monotonic() < give_up_at, what
         time.sleep(0.02)
+
+
+async def until_so(is_so: Callable[[], bool], what: str) -> None:
+    """As `until`, where others share the event loop.
+
+    Raises:
+        AssertionError: It does not come true; says *what*.
+    """
+    give_up_at = time.monotonic() + GIVE_UP_AFTER_S
+    while not is_so():
+        assert time.monotonic() < give_up_at, what
+        await asyncio.sleep(0.02)
 
 
 def settled(read: Callable[[], T]) -> T:
