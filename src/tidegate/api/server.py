@@ -90,9 +90,11 @@ class HttpServer:
         self.answering: dict[Connection, float] = {}
         self.resting: dict[Connection, float] = {}
         self.stalled: dict[Connection, float] = {}
+        self.closing: dict[Connection, float] = {}
         self._deadlines = (
             (self.receiving, receive_deadline_s, Connection.cut),
             (self.stalled, receive_deadline_s, Connection.cut),
+            (self.closing, receive_deadline_s, Connection.cut),
             (self.answering, request_deadline_s, Connection.give_up),
             (self.resting, keep_alive_s, Connection.end),
         )
@@ -240,7 +242,9 @@ class Connection(asyncio.Protocol):
         self._is_last = True
         if not self._server.is_uniform:
             self._client.sends_no_more()
-        return self._task is not None and not self._is_refused  # else the event loop closes
+        if self._task is None or self._is_refused:
+            self._close()
+        return True  # else the event loop closes, and waits for ever for a client that does not read
 
     def pause_writing(self) -> None:
         """The client reads too slowly: nothing more is answered until it has."""
@@ -388,7 +392,7 @@ class Connection(asyncio.Protocol):
             parts += (b"content-length: %d\r\n\r\n" % len(answer.body), b"" if request.method == "HEAD" else answer.body)
         self._transport.write(b"".join(parts))
         if closes:
-            self._transport.close()
+            self._close()
         elif self not in self._server.receiving:
             self._server.resting[self] = self._loop.time()
 
@@ -396,6 +400,13 @@ class Connection(asyncio.Protocol):
         """Close once what has been asked is answered."""
         self._is_last = True
         if self._task is None and not self._waiting:
+            self._close()
+
+    def _close(self) -> None:
+        """Close once the client has read what it was told, or its time for that is over."""
+        if not self._transport.is_closing():
+            self._server.resting.pop(self, None)
+            self._server.closing[self] = self._loop.time()
             self._transport.close()
 
     def cut(self) -> None:
@@ -423,4 +434,4 @@ class Connection(asyncio.Protocol):
         )
         if self._transport.can_write_eof():
             self._transport.write_eof()  # the client need not wait to know that this was all
-        self._loop.call_later(_LINGER_S, self._transport.close)
+        self._loop.call_later(_LINGER_S, self._close)
