@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from tidegate.domain.claims import AccessClaims, RefreshGrant
+from tidegate.domain.claims import AccessClaims, DeviceGrant, RefreshGrant
 from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import NewSession, Rotation, SessionView
@@ -213,6 +213,16 @@ class RefreshTokens(Protocol):
         Raises:
             InvalidRefreshToken: Not made by us.
         """
+
+
+class DeviceTokens(Protocol):
+    """Makes and reads device tokens: that a user has logged in from this device before."""
+
+    def read(self, token: str) -> DeviceGrant | None:
+        """What *token* says, or None if it is not ours or has expired; a wrong one is as good as none."""
+
+    def renewed(self, user_id: UUID, known: DeviceGrant | None) -> str | None:
+        """The token for a device that *user_id* has just logged in from, or None if what it has, *known*, will do."""
 
 
 class Clock(Protocol):

@@ -1,12 +1,12 @@
 """What every implementation of the token ports promises, whatever its tokens look like."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.errors import InvalidAccessToken, InvalidRefreshToken
-from tidegate.ports import AccessTokens, Ids, RefreshTokens
+from tidegate.ports import AccessTokens, DeviceTokens, Ids, RefreshTokens
 
 USER = UUID("3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b")
 SESSION = UUID("01937a1e-2f6b-7c3d-9e4f-a0b1c2d3e4f5")
@@ -89,3 +89,29 @@ class IdsContract:
 
     def test_user_ids_are_of_version_4_and_session_ids_of_version_7(self, ids: Ids):
         assert (ids.user_id().version, ids.session_id().version) == (4, 7)
+
+
+class DeviceTokensContract:
+    """What every DeviceTokens promises."""
+
+    @pytest.fixture
+    def devices(self) -> DeviceTokens:
+        """What is under test."""
+        raise NotImplementedError
+
+    def test_a_device_that_is_not_known_gets_a_token_that_says_whose_it_is(self, devices: DeviceTokens) -> None:
+        user_id, other = uuid4(), uuid4()
+        tokens = [devices.renewed(each, None) for each in (user_id, user_id, other)]
+        grants = [devices.read(token) for token in tokens if token is not None]
+        assert [grant and grant.user_id for grant in grants] == [user_id, user_id, other]
+        assert len({grant and grant.device_id for grant in grants}) == 3
+
+    def test_a_device_that_has_a_fresh_token_keeps_it(self, devices: DeviceTokens) -> None:
+        user_id = uuid4()
+        token = devices.renewed(user_id, None)
+        assert token is not None
+        assert devices.renewed(user_id, devices.read(token)) is None
+
+    @pytest.mark.parametrize("token", ["", "x", "x" * 92, "é" * 92, "\0", "a" * 10_000])
+    def test_what_it_did_not_make_says_nothing(self, devices: DeviceTokens, token: str) -> None:
+        assert devices.read(token) is None

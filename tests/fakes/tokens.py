@@ -3,7 +3,7 @@
 from itertools import count
 from uuid import UUID
 
-from tidegate.domain.claims import AccessClaims, RefreshGrant
+from tidegate.domain.claims import AccessClaims, DeviceGrant, RefreshGrant
 from tidegate.domain.errors import InvalidAccessToken, InvalidRefreshToken
 
 
@@ -54,6 +54,28 @@ class FakeRefreshTokens:
         if token not in self.made:
             raise InvalidRefreshToken
         return self.made[token]
+
+
+class FakeDeviceTokens:
+    """Makes `device-1 of <user>`, `device-2 of <user>` ...; knows what it made and nothing else.
+
+    Attributes:
+        made: Every token and what it says. A test may take one away, which then counts as expired.
+    """
+
+    def __init__(self) -> None:
+        self.made: dict[str, DeviceGrant] = {}
+
+    def read(self, token: str) -> DeviceGrant | None:
+        return self.made.get(token)
+
+    def renewed(self, user_id: UUID, known: DeviceGrant | None) -> str | None:
+        if known is not None:
+            return None
+        number = len(self.made) + 1
+        token = f"device-{number} of {user_id}"
+        self.made[token] = DeviceGrant(user_id, nth_session(9_000 + number), 2_000_000_000)
+        return token
 
 
 class FakeIds:

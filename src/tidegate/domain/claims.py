@@ -39,3 +39,18 @@ class TokenPair:
 
     access_token: str
     refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceGrant:
+    """What a device token says.
+
+    Attributes:
+        user_id: Who has logged in from the device; it means nothing for anybody else.
+        device_id: The device, as far as that user is concerned.
+        expires_at: In seconds since 1970.
+    """
+
+    user_id: UUID
+    device_id: UUID
+    expires_at: int

@@ -11,8 +11,6 @@ The same session and generation always give the same token: that is how an answe
 5.4, promise P7). Forging one needs the key; reading one tells an id that opens nothing.
 """
 
-import hashlib
-import hmac
 import struct
 from typing import Final
 from uuid import UUID
@@ -20,15 +18,12 @@ from uuid import UUID
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.errors import InvalidRefreshToken
 from tidegate.tokens import base64url
-
-MAC_KEY_OCTETS_MIN: Final = 32
-"""As long as the hash (RFC 2104 section 3)."""
+from tidegate.tokens.macs import MAC_OCTETS, PurposeMac
 
 _PURPOSE: Final = b"tidegate refresh token v1"
 _BODY: Final = struct.Struct(">B16sI")
 _VERSION: Final = 1
-_MAC_OCTETS: Final = 32
-_CHARACTERS: Final = -(-(_BODY.size + _MAC_OCTETS) * 8 // 6)
+_CHARACTERS: Final = -(-(_BODY.size + MAC_OCTETS) * 8 // 6)
 
 
 class RefreshTokenCodec:
@@ -43,11 +38,7 @@ class RefreshTokenCodec:
     """
 
     def __init__(self, *, mac_key: bytes) -> None:
-        if len(mac_key) < MAC_KEY_OCTETS_MIN:
-            raise ValueError(f"mac_key must have at least {MAC_KEY_OCTETS_MIN} octets")
-        # HKDF-Expand of one block (RFC 5869 section 2.3): the secret is random already, so there is nothing to extract.
-        purpose_key = hmac.digest(mac_key, _PURPOSE + b"\x01", hashlib.sha256)
-        self._keyed = hmac.new(purpose_key, digestmod=hashlib.sha256)
+        self._mac = PurposeMac(mac_key, purpose=_PURPOSE)
 
     def make(self, session_id: UUID, generation: int) -> str:
         """Return the one token of *session_id* and *generation*."""
@@ -68,11 +59,6 @@ class RefreshTokenCodec:
             raise InvalidRefreshToken from None
         body, mac = octets[: _BODY.size], octets[_BODY.size :]
         version, session_id, generation = _BODY.unpack(body)
-        if not hmac.compare_digest(mac, self._mac(body)) or version != _VERSION:
+        if not self._mac.is_of(body, mac) or version != _VERSION:
             raise InvalidRefreshToken
         return RefreshGrant(UUID(bytes=session_id), generation)
-
-    def _mac(self, body: bytes) -> bytes:
-        mac = self._keyed.copy()  # half the price of hashing the key again
-        mac.update(body)
-        return mac.digest()

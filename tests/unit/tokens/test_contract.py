@@ -1,13 +1,16 @@
 """The real tokens and the fakes keep the same promises."""
 
 import hashlib
+from time import time
+from uuid import uuid4
 
 import pytest
 
-from tests.contract.tokens import AccessTokensContract, IdsContract, RefreshTokensContract
-from tests.fakes.tokens import FakeAccessTokens, FakeIds, FakeRefreshTokens
-from tidegate.ports import AccessTokens, Ids, RefreshTokens
+from tests.contract.tokens import AccessTokensContract, DeviceTokensContract, IdsContract, RefreshTokensContract
+from tests.fakes.tokens import FakeAccessTokens, FakeDeviceTokens, FakeIds, FakeRefreshTokens
+from tidegate.ports import AccessTokens, DeviceTokens, Ids, RefreshTokens
 from tidegate.tokens.access import AccessTokenService
+from tidegate.tokens.device import DeviceTokenCodec
 from tidegate.tokens.ids import RandomIds
 from tidegate.tokens.issuer import AccessTokenIssuer
 from tidegate.tokens.refresh import RefreshTokenCodec
@@ -36,6 +39,18 @@ class TestFakeRefreshTokens(RefreshTokensContract):
     @pytest.fixture
     def refresh_tokens(self) -> RefreshTokens:
         return FakeRefreshTokens()
+
+
+class TestDeviceTokenCodec(DeviceTokensContract):
+    @pytest.fixture
+    def devices(self) -> DeviceTokens:
+        return DeviceTokenCodec(mac_key=hashlib.sha256(b"a test's key").digest(), ttl_s=1_000, now=time, new_id=uuid4)
+
+
+class TestFakeDeviceTokens(DeviceTokensContract):
+    @pytest.fixture
+    def devices(self) -> DeviceTokens:
+        return FakeDeviceTokens()
 
 
 class TestRandomIds(IdsContract):
