@@ -45,6 +45,7 @@ ARROWS: Final[dict[str, May]] = {
     "profiles": May({"domain", "ports"}),
     "cache": May({"domain", "ports", "cache.address"}, {"libvalkey", "msgspec"}),
     "cache.address": May(),
+    "throttle": May({"domain", "ports"}),
     "observability": May(theirs={"msgspec", "prometheus_client"}),
     # What surrounds a running process.
     "migrations": May({"domain"}, {"asyncpg"}),
@@ -61,7 +62,7 @@ ARROWS: Final[dict[str, May]] = {
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
-        | {"profiles", "observability"},
+        | {"profiles", "throttle", "observability"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the
@@ -84,6 +85,7 @@ DOMAIN_MAY_IMPORT: Final = {
     "datetime",
     "enum",
     "functools",
+    "ipaddress",
     "re",
     "typing",
     "unicodedata",

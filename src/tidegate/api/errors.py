@@ -38,6 +38,7 @@ ANSWERS: Final[dict[type[e.TidegateError], Told]] = {
     e.WrongPassword: Told(403, "invalid password"),
     # Only who knows the password is told that the user is disabled, by Tidegate-Reason; the contract has no word for it.
     e.UserDisabled: Told(403, "invalid password"),
+    e.TooManyAttempts: Told(429, "too many attempts"),
     e.UnknownUser: Told(404, "user not found"),
     e.UnknownRoute: Told(404, "not found"),
     e.UnknownResource: Told(404, "not found"),
@@ -128,6 +129,9 @@ def _headers_of(error: e.TidegateError) -> list[Header]:
             return [(b"www-authenticate", b'Basic realm="tidegate", charset="UTF-8"')]
         case e.MethodNotAllowed():
             return [(b"allow", ", ".join(error.allowed).encode())]
+        case e.TooManyAttempts():
+            # To the next second after it: who comes back exactly then is let through.
+            return [(b"retry-after", str(int(error.retry_after_s) + 1).encode())]
         case e.Unavailable():
             wait_s = error.retry_after_s + random.random() * _RETRY_JITTER_S  # noqa: S311 - spreads load, guards nothing
             return [(b"retry-after", str(max(1, round(wait_s))).encode())]

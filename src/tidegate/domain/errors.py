@@ -12,6 +12,7 @@
     │   ├── MethodNotAllowed
     │   ├── UnknownUser         nobody has this login identifier
     │   ├── WrongPassword
+    │   ├── TooManyAttempts     the caller's own excess; says nothing of the password
     │   ├── UserDisabled        told only to who knows the password
     │   ├── InvalidAccessToken  RFC 6750 section 3.1, invalid_token
     │   ├── InvalidRefreshToken RFC 6749 section 5.2, invalid_grant
@@ -145,6 +146,18 @@ class WrongPassword(Refusal):
     def __init__(self, user_id: UUID) -> None:
         super().__init__(user_id)
         self.user_id = user_id
+
+
+class TooManyAttempts(Refusal):
+    """Too many failed before; whether this one would have is not looked at.
+
+    Attributes:
+        retry_after_s: After how many seconds the next one is let through, if none fails meanwhile.
+    """
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class UserDisabled(Refusal):

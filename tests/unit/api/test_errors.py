@@ -26,6 +26,7 @@ EXAMPLES: list[tuple[e.TidegateError, bytes]] = [
     (e.RequestTooLarge(), b'{"code":"413","message":"request too large"}'),
     (e.UnsupportedMediaType(), b'{"code":"415","message":"unsupported media type"}'),
     (e.HashPoolSaturated(retry_after_s=3.0), b'{"code":"503","message":"service unavailable"}'),
+    (e.TooManyAttempts(retry_after_s=7.2), b'{"code":"429","message":"too many attempts"}'),
     (e.DatabaseUnavailable(), b'{"code":"503","message":"service unavailable"}'),
     (e.Contended(), b'{"code":"503","message":"service unavailable"}'),
     (e.DeadlineExceeded(), b'{"code":"503","message":"service unavailable"}'),
@@ -109,6 +110,13 @@ def test_an_unavailable_answer_says_when_to_come_back_spread_out():
         for _ in range(200)
     }
     assert waits == {5, 6, 7}
+
+
+@pytest.mark.parametrize(("wait_s", "told"), [(0.0, b"1"), (0.2, b"1"), (7.0, b"8"), (7.9, b"8")])
+def test_who_tries_too_often_is_told_the_second_from_which_the_next_is_let_through(wait_s, told):
+    """Never before it: who then comes back and is refused again will not believe us."""
+    answer = Refuser(is_uniform=False).answer(e.TooManyAttempts(retry_after_s=wait_s), a_request())
+    assert (answer.status, dict(answer.headers)[b"retry-after"]) == (429, told)
 
 
 def test_an_outcome_is_the_class_in_words():
