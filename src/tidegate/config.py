@@ -174,6 +174,70 @@ class Settings:
         int, Meaning(text="By how much hash threads give way to everything else, as nice(1) counts.", low=0, high=19)
     ] = 10
 
+    # Who has failed too often
+    throttle_user_failures: Annotated[
+        int,
+        Meaning(
+            text="Failed logins of one user from all devices that the user has not logged in from before (NIST SP 800-63B "
+            "5.2.2: at most 100). 0: no limit.",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 100
+    throttle_user_window_s: Annotated[
+        int, Meaning(text="Within how long they are counted.", unit="seconds", low=1, high=30 * _DAY_S)
+    ] = _DAY_S
+    throttle_pair_failures: Annotated[
+        int,
+        Meaning(
+            text="Failed logins of one user from one address (of IPv6: from one /64). 0: no limit.", low=0, high=1_000_000
+        ),
+    ] = 10
+    throttle_pair_window_s: Annotated[
+        int, Meaning(text="Within how long they are counted.", unit="seconds", low=1, high=30 * _DAY_S)
+    ] = 900
+    throttle_device_failures: Annotated[
+        int,
+        Meaning(
+            text="Failed logins from one device that its user has logged in from before, and failed changes of password in "
+            "one session. 0: no limit.",
+            low=0,
+            high=1_000_000,
+        ),
+    ] = 10
+    throttle_device_window_s: Annotated[
+        int, Meaning(text="Within how long they are counted.", unit="seconds", low=1, high=30 * _DAY_S)
+    ] = 900
+    throttle_address_failures: Annotated[
+        int,
+        Meaning(
+            text="Failed logins from one address, unknown users among them; likewise wrong client secrets. Many users may "
+            "share an address. 0: no limit, as for a load test from one machine.",
+            low=0,
+            high=10_000_000,
+        ),
+    ] = 1_000
+    throttle_address_registrations: Annotated[
+        int, Meaning(text="Registrations from one address. 0: no limit.", low=0, high=10_000_000)
+    ] = 3_000
+    throttle_address_questions: Annotated[
+        int,
+        Meaning(text="Questions from one address whether a username is free. 0: no limit.", low=0, high=10_000_000),
+    ] = 3_000
+    throttle_address_window_s: Annotated[
+        int,
+        Meaning(text="Within how long what comes from one address is counted.", unit="seconds", low=1, high=30 * _DAY_S),
+    ] = 600
+    device_token_ttl_s: Annotated[
+        int,
+        Meaning(
+            text="How long a device that its user has logged in from stays known; a login in its second half renews it.",
+            unit="seconds",
+            low=60,
+            high=3_660 * _DAY_S,
+        ),
+    ] = 180 * _DAY_S
+
     # What it answers
     profile: Annotated[
         Profile,

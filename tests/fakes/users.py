@@ -23,12 +23,18 @@ class _Row:
 
 
 class InMemoryUsers:
-    """Implements `ports.UserReader`, `ports.UserWriter` and `ports.Profiles`; a test may also look, disable and delete."""
+    """Implements `ports.UserReader`, `ports.UserWriter` and `ports.Profiles`; a test may also look, disable and delete.
+
+    Attributes:
+        found: How often somebody was looked up.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[UUID, _Row] = {}
+        self.found = 0
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        self.found += 1
         for row in self._rows.values():
             if getattr(row.profile, identifier.kind.value) == identifier.value:
                 return StoredCredentials(row.profile.user_id, row.stored_password)

@@ -17,6 +17,16 @@ from tidegate.tokens.keys import create_key_file
 
 READY_WITHIN_S = 30.0
 
+_UNTHROTTLED = {
+    "THROTTLE_USER_FAILURES": "0",
+    "THROTTLE_PAIR_FAILURES": "0",
+    "THROTTLE_DEVICE_FAILURES": "0",
+    "THROTTLE_ADDRESS_FAILURES": "0",
+    "THROTTLE_ADDRESS_REGISTRATIONS": "0",
+    "THROTTLE_ADDRESS_QUESTIONS": "0",
+}
+"""All tests come from one address and fail on purpose; who tests the throttle sets limits."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -75,6 +85,7 @@ def running_node(dsn: str, folder: Path, **settings: str) -> Iterator[Node]:
         "SIGNING_KEYS_FILE": str(keys_file),
         "REFRESH_MAC_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="),
         "LOG_FILE": str(folder / "api.log"),
+        **_UNTHROTTLED,
     } | settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
     environment |= {f"TIDEGATE_{name}": value for name, value in given.items()}

@@ -23,9 +23,10 @@ from tests.support.databases import make_migrated_database
 from tests.support.servers import own_server
 from tidegate.api.server import Connection, HttpServer
 from tidegate.observability.log import JsonLog
+from tidegate.profiles.stamps import make_stamp_memory
 from tidegate.settings_building import build_settings
 from tidegate.tokens.keys import create_key_file
-from tidegate.wiring.serving import open_application
+from tidegate.wiring.serving import SharedMemory, open_application
 
 RECORDED: Final = Path(__file__).with_name("work_per_request.json")
 """By Python's minor version, which decides what its compiler makes of a line, then by request."""
@@ -194,8 +195,11 @@ def work_per_request(dsn: str, folder: Path) -> dict[str, Work]:
     )
 
     async def measure(log: JsonLog) -> dict[str, Work]:
-        async with open_application(settings, log) as application:
-            server = HttpServer(application=application, request_deadline_s=15, receive_deadline_s=10, keep_alive_s=75)
+        shared = SharedMemory(profile_stamps=make_stamp_memory(), existence=None)
+        async with open_application(settings, log, shared) as application:
+            server = HttpServer(
+                application=application, request_deadline_s=15, receive_deadline_s=10, keep_alive_s=75, is_uniform=False
+            )
             return await _measure(Client(server))
 
     with (folder / "api.log").open("ab") as file:

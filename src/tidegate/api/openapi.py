@@ -130,11 +130,11 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/login"): Operation(
         summary="Log in; with a JSON body: register",
         ok=Tokens,
-        refusals=(*_BODY, 403, 404),
+        refusals=(*_BODY, 403, 404, 429),
         form=LOGIN_FORM,
         json=REGISTRATION,
     ),
-    ("POST", "/register"): Operation(summary="Register", ok=Outcome, refusals=_BODY, json=REGISTRATION),
+    ("POST", "/register"): Operation(summary="Register", ok=Outcome, refusals=(*_BODY, 429), json=REGISTRATION),
     ("POST", "/refresh"): Operation(
         summary="Exchange a refresh token for the next token pair",
         ok=Tokens,
@@ -157,7 +157,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/me/password"): Operation(
         summary="Change one's password; every session ends and a new one begins",
         ok=Tokens,
-        refusals=(*_BODY, 401, 403),
+        refusals=(*_BODY, 401, 403, 429),
         form=_form({"current_password": _SECRET, "new_password": _NEW_SECRET}, "current_password", "new_password"),
         security="bearer",
     ),
@@ -166,7 +166,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         summary="End one of one's sessions", ok=Outcome, refusals=(401, 404), security="bearer"
     ),
     ("GET", "/availability"): Operation(
-        summary="Ask whether a username is free", ok=Availability, refusals=(400, 404), query=("username",)
+        summary="Ask whether a username is free", ok=Availability, refusals=(400, 404, 429), query=("username",)
     ),
     ("POST", "/revoke"): Operation(
         summary="Give a token back (RFC 7009)", ok=Outcome, refusals=_BODY, form=_form({"token": _TOKEN}, "token")
@@ -174,7 +174,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/introspect"): Operation(
         summary="Ask whether an access token is active (RFC 7662)",
         ok=Introspection,
-        refusals=(*_BODY, 401),
+        refusals=(*_BODY, 401, 429),
         form=_form({"token": _TOKEN}, "token"),
         security="client",
     ),
@@ -227,10 +227,18 @@ _CONDITIONAL_HEADERS: Final = {
     "ETag": {"description": "RFC 9110 section 8.8.3.", "required": True, "schema": {"type": "string"}},
     "Cache-Control": {"required": True, "schema": {"const": "private, no-cache"}},
 }
+_LOGIN_HEADERS: Final = {
+    "Set-Cookie": {
+        "description": "The device token, for a device that does not have it yet: sent back with the next login, nobody "
+        "else's failures can throttle it.",
+        "schema": {"type": "string"},
+    },
+}
 _REFUSAL_HEADERS: Final[dict[int, dict[str, str]]] = {
     400: {"Tidegate-Reason": "The first field at fault and why, such as password=too_common."},
     401: {"WWW-Authenticate": "RFC 6750 section 3."},
     405: {"Allow": "What the path does."},
+    429: {"Retry-After": "Seconds until the next attempt is let through."},
     503: {"Retry-After": "Seconds."},
 }
 
@@ -295,6 +303,8 @@ def _responses(method: str, template: str, operation: Operation) -> dict[str, An
                 schema = {"anyOf": [schema, {"$ref": "#/components/schemas/Outcome"}]}
             content = {"application/json": {"schema": schema}}
     responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
+    if (method, template) == ("POST", "/login"):
+        responses["200"]["headers"] = _LOGIN_HEADERS
     if operation.is_conditional:
         responses["200"]["headers"] = _CONDITIONAL_HEADERS
         responses["304"] = {"description": "What If-None-Match names still stands", "headers": _CONDITIONAL_HEADERS}

@@ -41,6 +41,9 @@ EXISTENCE_DECIDES: Final = Gauge(
 EXISTENCE_SPARED: Final = Counter(
     "tidegate_existence_spared_lookups", "Look-ups in the database that the existence filter has spared.", ["route"]
 )
+THROTTLED: Final = Counter(
+    "tidegate_throttled", "Attempts refused because too many failed before, by what was counted.", ["kind"]
+)
 CACHE_UP: Final = Gauge("tidegate_cache_up", "Processes that reach the cache.", multiprocess_mode="livesum")
 
 

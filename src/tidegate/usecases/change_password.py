@@ -7,8 +7,9 @@ from tidegate.domain.credentials import normalise_password
 from tidegate.domain.errors import Contended, InvalidAccessToken, WrongPassword
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
+from tidegate.domain.throttling import device_counters
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, Profile
-from tidegate.ports import AccessTokens, Ids, Passwords, Profiles, RefreshTokens, Sessions, UserReader
+from tidegate.ports import AccessTokens, Ids, Passwords, Profiles, RefreshTokens, Sessions, Throttle, UserReader
 from tidegate.usecases.log_in import Origin
 from tidegate.usecases.password_rules import PasswordRules
 
@@ -27,6 +28,7 @@ class ChangePassword:
     sessions: Sessions
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokens
+    throttle: Throttle
     ids: Ids
 
     async def __call__(self, claims: AccessClaims, *, current: str, new: str, origin: Origin) -> TokenPair:
@@ -35,6 +37,7 @@ class ChangePassword:
         Raises:
             InvalidRequest: The new password may not be chosen; found before anything is hashed.
             InvalidAccessToken: The user is gone or disabled.
+            TooManyAttempts: Too many of this session have named another password.
             WrongPassword: *current* is not the user's.
             Unavailable: No hash thread or no database in time.
         """
@@ -47,8 +50,11 @@ class ChangePassword:
             user = await self.users.credentials(claims.user_id)
             if user is None or user.is_disabled:
                 raise InvalidAccessToken
-            if not await self.passwords.matches(current, user.password_hash, lane=Lane.KNOWN_DEVICE):
-                raise WrongPassword(user.user_id)
+            # By session: a stolen access token must not become the password, and nobody else's guesses must lock us out.
+            with await self.throttle.admit(device_counters(claims.session_id)) as attempt:
+                if not await self.passwords.matches(current, user.password_hash, lane=Lane.KNOWN_DEVICE):
+                    await attempt.fail()
+                    raise WrongPassword(user.user_id)
             session = NewSession(
                 session_id=self.ids.session_id(),
                 user_id=user.user_id,

@@ -1,14 +1,27 @@
 """Turns a login identifier and a password into a session and its first token pair."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
 from uuid import UUID
 
-from tidegate.domain.claims import TokenPair
+from tidegate.domain.claims import DeviceGrant, TokenPair
 from tidegate.domain.errors import Contended, HashPoolSaturated, UnknownUser, UserDisabled, WrongPassword
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
-from tidegate.domain.users import LoginIdentifier
-from tidegate.ports import AccessTokens, Ids, Passwords, RefreshTokens, Sessions, UserReader, UserWriter
+from tidegate.domain.throttling import Counter, CounterKind, address_counters, device_counters, login_counters
+from tidegate.domain.users import LoginIdentifier, StoredCredentials
+from tidegate.ports import (
+    AccessTokens,
+    DeviceTokens,
+    Ids,
+    Passwords,
+    RefreshTokens,
+    Sessions,
+    Throttle,
+    UserReader,
+    UserWriter,
+)
 
 _ATTEMPTS = 2
 """How often a login starts anew because the user's row changed between reading it and opening the session."""
@@ -21,18 +34,27 @@ class Origin:
     Attributes:
         device: What the client calls itself; None when it says nothing.
         address: The client's address, textual; None when it has none (a unix socket).
+        device_token: What the client was given when a user last logged in from it; None when it sends none.
     """
 
     device: str | None
     address: str | None
+    device_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """A login that went well."""
+    """A login that went well.
+
+    Attributes:
+        user_id: Whose.
+        tokens: The first pair of the new session.
+        device_token: For the device to keep; None when the one that it sent will do.
+    """
 
     user_id: UUID
     tokens: TokenPair
+    device_token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +62,9 @@ class LogIn:
     """One attempt to log in.
 
     Attributes:
-        is_uniform: The hardened profile: an unknown user takes as long as a known one (ADR 0003).
+        is_uniform: The hardened profile: an unknown user takes as long as a known one (ADR 0003), and attempts are counted
+            by the name that was given, for a name that nobody has is throttled as one that somebody has (ADR 0017).
+        name_digest: Stands for a name among the counters, so that no name is kept there.
     """
 
     users: UserReader
@@ -49,8 +73,11 @@ class LogIn:
     sessions: Sessions
     access_tokens: AccessTokens
     refresh_tokens: RefreshTokens
+    devices: DeviceTokens
+    throttle: Throttle
     ids: Ids
     is_uniform: bool
+    name_digest: Callable[[LoginIdentifier], bytes]
 
     async def __call__(self, identifier: LoginIdentifier, password: str, origin: Origin) -> LoggedIn:
         """Log in, or say why not.
@@ -58,39 +85,68 @@ class LogIn:
         Args:
             identifier: Normalised.
             password: Normalised, not empty.
-            origin: Kept with the session.
+            origin: Kept with the session, but for the device token.
 
         Raises:
+            TooManyAttempts: Before the password was looked at.
             UnknownUser: Nobody has *identifier*.
             WrongPassword: It is another.
             UserDisabled: It is right, but the user may not log in.
             Unavailable: No hash thread or no database in time.
         """
+        device = None if origin.device_token is None else self.devices.read(origin.device_token)
+        if device is None:
+            # Of an address that has had enough nobody is even looked up.
+            self.throttle.check(address_counters(CounterKind.ADDRESS, origin.address))
         for _ in range(_ATTEMPTS):
             user = await self.users.find(identifier)
             if user is None:
-                if self.is_uniform:
-                    await self.passwords.imitate(lane=Lane.LOGIN)
-                raise UnknownUser
-            if not await self.passwords.matches(password, user.password_hash, lane=Lane.LOGIN):
-                raise WrongPassword(user.user_id)
-            if user.is_disabled:
-                raise UserDisabled(user.user_id)
-            relied_on = await self._upgraded(user.user_id, password, user.stored_password)
-
-            session = NewSession(
-                session_id=self.ids.session_id(),
-                user_id=user.user_id,
-                device=origin.device,
-                address=origin.address,
-            )
-            if await self.sessions.open(session, relied_on=relied_on):
-                pair = TokenPair(
-                    self.access_tokens.issue(user.user_id, session.session_id),
-                    self.refresh_tokens.make(session.session_id, FIRST_GENERATION),
-                )
-                return LoggedIn(user.user_id, pair)
+                await self._refuse_unknown(identifier, origin)
+            known = device if device is not None and device.user_id == user.user_id else None
+            lane = Lane.LOGIN if known is None else Lane.KNOWN_DEVICE
+            with await self.throttle.admit(self._counters(identifier, user, known, origin)) as attempt:
+                if not await self.passwords.matches(password, user.password_hash, lane=lane):
+                    await attempt.fail()
+                    raise WrongPassword(user.user_id)
+                if user.is_disabled:
+                    raise UserDisabled(user.user_id)
+                relied_on = await self._upgraded(user.user_id, password, user.stored_password)
+                pair = await self._open_session(user.user_id, relied_on, origin)
+                if pair is not None:
+                    attempt.succeed()
+                    return LoggedIn(user.user_id, pair, self.devices.renewed(user.user_id, known))
         raise Contended
+
+    async def _refuse_unknown(self, identifier: LoginIdentifier, origin: Origin) -> NoReturn:
+        if self.is_uniform:
+            with await self.throttle.admit(login_counters(self.name_digest(identifier), origin.address)) as attempt:
+                await self.passwords.imitate(lane=Lane.LOGIN)
+                await attempt.fail()
+        else:
+            # Names that nobody has are many and cost nothing to make up: they must cost us nothing either.
+            self.throttle.count(address_counters(CounterKind.ADDRESS, origin.address))
+        raise UnknownUser
+
+    def _counters(
+        self, identifier: LoginIdentifier, user: StoredCredentials, known: DeviceGrant | None, origin: Origin
+    ) -> list[Counter]:
+        if known is not None:
+            return device_counters(known.device_id)
+        # By user, so that all names of a user share one budget; except where that would tell that they are one user's.
+        subject = self.name_digest(identifier) if self.is_uniform else user.user_id.bytes
+        return login_counters(subject, origin.address)
+
+    async def _open_session(self, user_id: UUID, relied_on: str, origin: Origin) -> TokenPair | None:
+        """The first token pair of a new session; None if *relied_on* is not the stored password any more."""
+        session = NewSession(
+            session_id=self.ids.session_id(), user_id=user_id, device=origin.device, address=origin.address
+        )
+        if not await self.sessions.open(session, relied_on=relied_on):
+            return None
+        return TokenPair(
+            self.access_tokens.issue(user_id, session.session_id),
+            self.refresh_tokens.make(session.session_id, FIRST_GENERATION),
+        )
 
     async def _upgraded(self, user_id: UUID, password: str, stored: str) -> str:
         """Bring *stored* to the current profile if a core is free for it; the stored password that stands afterwards."""

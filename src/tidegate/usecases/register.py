@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tidegate.domain.errors import FaultCollector, FieldFault, IdentifierTaken
 from tidegate.domain.lanes import Lane
+from tidegate.domain.throttling import CounterKind, address_counters
 from tidegate.domain.users import (
     IdentifierKind,
     LoginIdentifier,
@@ -15,7 +16,7 @@ from tidegate.domain.users import (
     read_birth_date,
     read_full_name,
 )
-from tidegate.ports import Clock, Ids, Passwords, UserFinder, UserWriter
+from tidegate.ports import Clock, Ids, Passwords, Throttle, UserFinder, UserWriter
 from tidegate.usecases.password_rules import PasswordRules
 
 Normalise = Callable[[IdentifierKind, str], LoginIdentifier]
@@ -53,18 +54,25 @@ class Register:
     readers: UserFinder
     writers: UserWriter
     passwords: Passwords
+    throttle: Throttle
     ids: Ids
     clock: Clock
 
-    async def __call__(self, typed: Registration) -> UUID:
+    async def __call__(self, typed: Registration, *, address: str | None = None) -> UUID:
         """Store the user and return their id: from now on they can log in (promises P1, P2).
+
+        Args:
+            typed: The fields as they came.
+            address: The client's; None for an operator, whom nobody counts.
 
         Raises:
             InvalidRequest: With every field at fault, before anything was hashed or stored.
+            TooManyAttempts: So many have come from *address* already; faulty ones are not among them, they cost nothing.
             IdentifierTaken: Somebody has one of the names.
             Unavailable: No hash thread or no database in time; nothing was stored, or the answer was lost.
         """
         checked = self._check(typed)
+        self.throttle.count(address_counters(CounterKind.REGISTRATION, address))
         taken = [
             FieldFault(identifier.kind, "taken")
             for identifier in checked.identifiers

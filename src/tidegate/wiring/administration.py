@@ -11,7 +11,7 @@ from tidegate.storage.users import PostgresUsers
 from tidegate.tokens.ids import RandomIds
 from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.register import Normalise, Register
-from tidegate.wiring.parts import SystemClock, normaliser, open_passwords, open_primary
+from tidegate.wiring.parts import SystemClock, normaliser, open_passwords, open_primary, open_throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,11 @@ async def open_registration(settings: Settings) -> AsyncIterator[Register]:
     Raises:
         DatabaseUnavailable: The primary cannot be reached.
     """
-    async with open_primary(settings, connections=1) as primary, open_passwords(replace(settings, hash_threads=1)) as pool:
+    async with (
+        open_primary(settings, connections=1) as primary,
+        open_passwords(replace(settings, hash_threads=1)) as pool,
+        open_throttle(settings, cache=None) as throttle,
+    ):
         users = PostgresUsers(primary)
         yield Register(
             normalise=normaliser(settings),
@@ -55,6 +59,7 @@ async def open_registration(settings: Settings) -> AsyncIterator[Register]:
             readers=users,
             writers=users,
             passwords=pool,
+            throttle=throttle,
             ids=RandomIds(),
             clock=SystemClock(),
         )

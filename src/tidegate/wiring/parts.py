@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,24 +14,32 @@ from tidegate.api.clients import current_client
 from tidegate.api.endpoints.well_known import JWKS_CACHE_S
 from tidegate.cache.address import read_address
 from tidegate.cache.client import CacheClient
+from tidegate.cache.counters import ValkeyCounters
 from tidegate.config import Settings
 from tidegate.domain.sessions import SessionLifetimes
+from tidegate.domain.throttling import CounterKind, Limit
+from tidegate.domain.users import LoginIdentifier
 from tidegate.identifiers.normalise import normalise
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import PROFILES
 from tidegate.storage.pools import PrimaryPool
+from tidegate.throttle.throttle import CountingThrottle
 from tidegate.tokens.access import AccessTokenService
 from tidegate.tokens.issuer import JITTER_SHARE_MAX, AccessTokenIssuer
 from tidegate.tokens.keys import KeyFileError, KeyRing
 from tidegate.tokens.keyset import keep_s_min, lead_s_min
+from tidegate.tokens.macs import PurposeMac
 from tidegate.tokens.remembered import RememberingVerifier
 from tidegate.tokens.verifier import LEEWAY_S_MAX, AccessTokenVerifier
 from tidegate.usecases.register import Normalise
 
 _REMEMBERED_TOKENS_MAX: Final = 8_192
 """Of each process, 12 MB: users that are about within five minutes; beyond them each request costs a signature check."""
+
+_TALLIES_MAX: Final = 65_536
+"""Of each process, 30 MB at most: counters that hold something, and only while many fail are they many."""
 
 
 class SystemClock:
@@ -100,6 +108,42 @@ async def open_cache(settings: Settings, log: JsonLog) -> AsyncIterator[CacheCli
         yield client
     finally:
         await client.aclose()
+
+
+@asynccontextmanager
+async def open_throttle(settings: Settings, cache: CacheClient | None) -> AsyncIterator[CountingThrottle]:
+    """Count failures with the other nodes where there is a cache, else alone."""
+    throttle = CountingThrottle(
+        limits=throttle_limits(settings),
+        shared=None if cache is None else ValkeyCounters(cache),
+        now=time.time,
+        tallies_max=_TALLIES_MAX,
+        on_refused=lambda kind: metrics.THROTTLED.labels(kind).inc(),
+    )
+    try:
+        yield throttle
+    finally:
+        await throttle.aclose()
+
+
+def throttle_limits(settings: Settings) -> dict[CounterKind, Limit]:
+    """How many may fail, by what is counted."""
+    address_window_s = settings.throttle_address_window_s
+    return {
+        CounterKind.USER: Limit(at_most=settings.throttle_user_failures, window_s=settings.throttle_user_window_s),
+        CounterKind.PAIR: Limit(at_most=settings.throttle_pair_failures, window_s=settings.throttle_pair_window_s),
+        CounterKind.DEVICE: Limit(at_most=settings.throttle_device_failures, window_s=settings.throttle_device_window_s),
+        CounterKind.ADDRESS: Limit(at_most=settings.throttle_address_failures, window_s=address_window_s),
+        CounterKind.CLIENT: Limit(at_most=settings.throttle_address_failures, window_s=address_window_s),
+        CounterKind.REGISTRATION: Limit(at_most=settings.throttle_address_registrations, window_s=address_window_s),
+        CounterKind.AVAILABILITY: Limit(at_most=settings.throttle_address_questions, window_s=address_window_s),
+    }
+
+
+def name_digest(settings: Settings) -> Callable[[LoginIdentifier], bytes]:
+    """What stands for a name among the counters: it tells nothing to who reads them, and is the same on every node."""
+    mac = PurposeMac(settings.refresh_mac_key, purpose=b"tidegate names under throttle v1")
+    return lambda identifier: mac(f"{identifier.kind}:{identifier.value}".encode())
 
 
 @dataclass(frozen=True, slots=True)

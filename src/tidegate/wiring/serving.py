@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
+from time import perf_counter, time
 from typing import Final, Never
+from uuid import uuid4
 
 import msgspec
 
@@ -16,6 +17,7 @@ from tidegate import __version__
 from tidegate.api import docs_page, openapi
 from tidegate.api.app import Application
 from tidegate.api.contract import Endpoints, public_routes
+from tidegate.api.cookies import DeviceCookie
 from tidegate.api.endpoints.availability import AvailabilityEndpoint
 from tidegate.api.endpoints.health import ReadyEndpoint, live
 from tidegate.api.endpoints.introspect import IntrospectEndpoint
@@ -46,6 +48,8 @@ from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.sessions import PostgresSessions
 from tidegate.storage.users import PostgresUsers
+from tidegate.throttle.throttle import CountingThrottle
+from tidegate.tokens.device import DeviceTokenCodec
 from tidegate.tokens.ids import RandomIds
 from tidegate.tokens.refresh import RefreshTokenCodec
 from tidegate.usecases.authenticate import Authenticate
@@ -63,10 +67,12 @@ from tidegate.wiring.parts import (
     SystemClock,
     Tokens,
     background,
+    name_digest,
     normaliser,
     open_cache,
     open_passwords,
     open_primary,
+    open_throttle,
     open_tokens,
     session_lifetimes,
 )
@@ -138,6 +144,7 @@ async def open_application(settings: Settings, log: JsonLog, shared: SharedMemor
         passwords = await opened.enter_async_context(open_passwords(settings))
         tokens = await opened.enter_async_context(open_tokens(settings, log))
         cache = await opened.enter_async_context(open_cache(settings, log))
+        throttle = await opened.enter_async_context(open_throttle(settings, cache))
         sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
         users, feed = PostgresUsers(primary), _feed(settings, sessions)
         profiles = opened.enter_context(open_profiles(users, feed, cache, stamps=shared.profile_stamps))
@@ -153,6 +160,7 @@ async def open_application(settings: Settings, log: JsonLog, shared: SharedMemor
             passwords=passwords,
             tokens=tokens,
             feed=feed,
+            throttle=throttle,
         )
         yield Application(
             router=Router(public_routes(_endpoints(settings, parts))),
@@ -173,12 +181,13 @@ class _Parts:
     passwords: HashPool
     tokens: Tokens
     feed: RevocationFeed
+    throttle: CountingThrottle
 
 
 def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
     is_hardened = settings.profile is Profile.HARDENED
     users, profiles, sessions, passwords = parts.people.known, parts.profiles, parts.sessions, parts.passwords
-    ids, clock = RandomIds(), SystemClock()
+    ids, clock, throttle = RandomIds(), SystemClock(), parts.throttle
     rules = PasswordRules(blocklist=CommonPasswords.load())
     normalise = normaliser(settings)
     access, refresh = parts.tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
@@ -190,6 +199,7 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
             readers=parts.people.newcomers,
             writers=users,
             passwords=passwords,
+            throttle=throttle,
             ids=ids,
             clock=clock,
         )
@@ -201,6 +211,11 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         sessions=sessions,
         ids=ids,
         is_uniform=is_hardened,
+        name_digest=name_digest(settings),
+        throttle=throttle,
+        devices=DeviceTokenCodec(
+            mac_key=settings.refresh_mac_key, ttl_s=settings.device_token_ttl_s, now=time, new_id=uuid4
+        ),
         access_tokens=access,
         refresh_tokens=refresh,
     )
@@ -211,12 +226,19 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         passwords=passwords,
         sessions=sessions,
         ids=ids,
+        throttle=throttle,
         access_tokens=access,
         refresh_tokens=refresh,
     )
+    device_cookie = DeviceCookie(is_secure=settings.issuer.startswith("https:"), max_age_s=settings.device_token_ttl_s)
     document = openapi.document(version=__version__, issuer=settings.issuer)
     return Endpoints(
-        login=LoginEndpoint(log_in=log_in, normalise=normalise, register=register if settings.register_at_login else None),
+        login=LoginEndpoint(
+            log_in=log_in,
+            normalise=normalise,
+            device_cookie=device_cookie,
+            register=register if settings.register_at_login else None,
+        ),
         register=register,
         refresh=RefreshEndpoint(refresh=Refresh(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
         logout=LogoutEndpoint(authenticate=authenticate, log_out=LogOut(sessions=sessions)),
@@ -225,10 +247,11 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         change_password=PasswordEndpoint(authenticate=authenticate, change_password=change_password),
         list_sessions=ListSessionsEndpoint(authenticate=authenticate, sessions=sessions),
         end_session=EndSessionEndpoint(authenticate=authenticate, sessions=sessions),
-        availability=AvailabilityEndpoint(users=users, normalise=normalise, is_offered=not is_hardened),
+        availability=AvailabilityEndpoint(users=users, normalise=normalise, throttle=throttle, is_offered=not is_hardened),
         revoke=RevokeEndpoint(revoke=Revoke(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
         introspect=IntrospectEndpoint(
             introspect=Introspect(access_tokens=access, sessions=sessions),
+            throttle=throttle,
             client_id=settings.introspection_client_id or None,
             client_secret=settings.introspection_client_secret or None,
             issuer=settings.issuer,

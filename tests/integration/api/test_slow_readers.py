@@ -35,7 +35,9 @@ async def a_server() -> AsyncIterator[tuple[HttpServer, int]]:
         trusted_hops=0,
         on_seen=lambda request, status: None,
     )
-    server = HttpServer(application=application, request_deadline_s=5, receive_deadline_s=SOON_S, keep_alive_s=SOON_S)
+    server = HttpServer(
+        application=application, request_deadline_s=5, receive_deadline_s=SOON_S, keep_alive_s=SOON_S, is_uniform=False
+    )
     stop = asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(listener, until=stop, drain_s=1, backlog=10))

@@ -8,9 +8,10 @@ import pytest
 
 from tests.fakes.passwords import InstantPasswords
 from tests.fakes.tokens import nth_user
-from tests.unit.usecases.world import PASSWORD, World, new_user
-from tidegate.domain.errors import FieldFault, HashPoolSaturated, IdentifierTaken, InvalidRequest
+from tests.unit.usecases.world import LIMITS, PASSWORD, World, new_user
+from tidegate.domain.errors import FieldFault, HashPoolSaturated, IdentifierTaken, InvalidRequest, TooManyAttempts
 from tidegate.domain.lanes import Lane
+from tidegate.domain.throttling import CounterKind
 from tidegate.domain.users import NewUser
 from tidegate.usecases.register import Registration
 
@@ -191,3 +192,16 @@ def test_the_use_case_does_not_compare_anything() -> None:
     world = World()
     run(world.register(Registration(username="ada", password=PASSWORD)))
     assert world.passwords.compared == 0
+
+
+def test_registrations_from_one_address_are_limited_and_faulty_ones_are_not_counted() -> None:
+    """A hash each: one caller must not have all of them. Faults cost nothing, and a person makes many."""
+    world = World()
+    for number in range(LIMITS[CounterKind.REGISTRATION].at_most):
+        with pytest.raises(InvalidRequest):
+            run(world.register(Registration(username="a b", password=PASSWORD), address="192.0.2.7"))
+        run(world.register(Registration(username=f"ada{number}", password=PASSWORD), address="192.0.2.7"))
+    with pytest.raises(TooManyAttempts):
+        run(world.register(Registration(username="eve", password=PASSWORD), address="192.0.2.7"))
+    run(world.register(Registration(username="eve", password=PASSWORD), address="192.0.2.8"))
+    run(world.register(Registration(username="bob", password=PASSWORD)))

@@ -4,15 +4,18 @@ from asyncio import run
 from collections.abc import Callable
 from uuid import UUID
 
+from tests.fakes.counters import InMemoryCounters
 from tests.fakes.passwords import InstantPasswords
 from tests.fakes.revocations import InMemoryRevocations
 from tests.fakes.sessions import HandClock, InMemorySessions
-from tests.fakes.tokens import FakeAccessTokens, FakeIds, FakeRefreshTokens
+from tests.fakes.tokens import FakeAccessTokens, FakeDeviceTokens, FakeIds, FakeRefreshTokens
 from tests.fakes.users import InMemoryUsers
 from tidegate.domain.claims import AccessClaims, TokenPair
 from tidegate.domain.errors import FieldFault, InvalidRequest
 from tidegate.domain.lanes import Lane
+from tidegate.domain.throttling import CounterKind, Limit
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser
+from tidegate.throttle.throttle import CountingThrottle
 from tidegate.usecases.change_password import ChangePassword
 from tidegate.usecases.log_in import LoggedIn, LogIn, Origin
 from tidegate.usecases.password_rules import PasswordRules
@@ -21,6 +24,13 @@ from tidegate.usecases.register import Register
 
 PASSWORD = "correct horse"
 PHONE = Origin("A phone", "192.0.2.7")
+LIMITS = {
+    CounterKind.USER: Limit(at_most=12, window_s=86_400),
+    CounterKind.PAIR: Limit(at_most=3, window_s=900),
+    CounterKind.DEVICE: Limit(at_most=2, window_s=900),
+    CounterKind.ADDRESS: Limit(at_most=8, window_s=600),
+    CounterKind.REGISTRATION: Limit(at_most=4, window_s=600),
+}
 
 
 class ListedPasswords:
@@ -82,6 +92,16 @@ class World:
         self.refresh_tokens = FakeRefreshTokens()
         self.rules = PasswordRules(blocklist=ListedPasswords())
         self.ids = FakeIds()
+        self.devices = FakeDeviceTokens()
+        self.counters = InMemoryCounters()
+        self.refused: list[CounterKind] = []
+        self.throttle = CountingThrottle(
+            limits=LIMITS,
+            shared=self.counters,
+            now=lambda: self.clock.now().timestamp(),
+            tallies_max=1_000,
+            on_refused=self.refused.append,
+        )
         self.log_in = LogIn(
             users=self.users,
             credentials=self.users,
@@ -89,8 +109,11 @@ class World:
             sessions=self.sessions,
             access_tokens=self.access_tokens,
             refresh_tokens=self.refresh_tokens,
+            devices=self.devices,
+            throttle=self.throttle,
             ids=self.ids,
             is_uniform=is_uniform,
+            name_digest=lambda identifier: f"digest of {identifier.value}".encode(),
         )
         self.register = Register(
             normalise=normalise,
@@ -98,6 +121,7 @@ class World:
             readers=self.users,
             writers=self.users,
             passwords=self.passwords,
+            throttle=self.throttle,
             ids=self.ids,
             clock=self.clock,
         )
@@ -109,6 +133,7 @@ class World:
             sessions=self.sessions,
             access_tokens=self.access_tokens,
             refresh_tokens=self.refresh_tokens,
+            throttle=self.throttle,
             ids=self.ids,
         )
         self.refresh = Refresh(sessions=self.sessions, access_tokens=self.access_tokens, refresh_tokens=self.refresh_tokens)
@@ -119,9 +144,9 @@ class World:
         run(self.users.add(new_user(user_id, name, stored)))
         return user_id
 
-    def logged_in(self, name: str = "ada", password: str = PASSWORD) -> LoggedIn:
+    def logged_in(self, name: str = "ada", password: str = PASSWORD, *, origin: Origin = PHONE) -> LoggedIn:
         """Log *name* in."""
-        return run(self.log_in(username(name), password, PHONE))
+        return run(self.log_in(username(name), password, origin))
 
     def refreshed(self, pair: TokenPair) -> Refreshed:
         """Refresh with the refresh token of *pair*."""

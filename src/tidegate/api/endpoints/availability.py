@@ -6,8 +6,9 @@ from tidegate.api.fields import read_query, required_field
 from tidegate.api.http import Answer, Request
 from tidegate.api.schemas import Availability, encode
 from tidegate.domain.errors import UnknownRoute
+from tidegate.domain.throttling import CounterKind, address_counters
 from tidegate.domain.users import IdentifierKind
-from tidegate.ports import UserReader
+from tidegate.ports import Throttle, UserReader
 from tidegate.usecases.register import Normalise
 
 
@@ -21,6 +22,7 @@ class AvailabilityEndpoint:
 
     users: UserReader
     normalise: Normalise
+    throttle: Throttle
     is_offered: bool
 
     async def __call__(self, request: Request) -> Answer:
@@ -28,4 +30,5 @@ class AvailabilityEndpoint:
         if not self.is_offered:
             raise UnknownRoute
         identifier = self.normalise(IdentifierKind.USERNAME, required_field(read_query(request), "username"))
+        self.throttle.count(address_counters(CounterKind.AVAILABILITY, request.address))
         return Answer(200, encode(Availability(available=await self.users.find(identifier) is None)))

@@ -10,6 +10,8 @@ from tidegate.api.fields import read_form, required_field
 from tidegate.api.http import Answer, Request
 from tidegate.api.schemas import Introspection, encode
 from tidegate.domain.errors import InvalidClient
+from tidegate.domain.throttling import CounterKind, address_counters
+from tidegate.ports import Throttle
 from tidegate.usecases.introspect import Introspect
 
 
@@ -25,6 +27,7 @@ class IntrospectEndpoint:
     """
 
     introspect: Introspect
+    throttle: Throttle
     client_id: str | None
     client_secret: str | None = field(repr=False)
     issuer: str
@@ -32,7 +35,10 @@ class IntrospectEndpoint:
 
     async def __call__(self, request: Request) -> Answer:
         """Answer 200: active or not."""
+        counters = address_counters(CounterKind.CLIENT, request.address)
+        self.throttle.check(counters)
         if not self._is_client(request):
+            self.throttle.count(counters)
             raise InvalidClient
         claims = await self.introspect(required_field(read_form(request), "token"))
         if claims is None:

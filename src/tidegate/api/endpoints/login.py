@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tidegate.api.cookies import DeviceCookie
 from tidegate.api.fields import JSON_TYPES, read_form, required_field, text_field
 from tidegate.api.http import Answer, Request
 from tidegate.api.routing import Endpoint
@@ -18,11 +19,13 @@ class LoginEndpoint:
     """Form: `username` or `email` or `phone_number`, exactly one, and `password`.
 
     Attributes:
+        device_cookie: Carries the device token.
         register: Answers a JSON body, as the contract's document prints it (ADR 0002); None: such a body is refused.
     """
 
     log_in: LogIn
     normalise: Normalise
+    device_cookie: DeviceCookie
     register: Endpoint | None
 
     async def __call__(self, request: Request) -> Answer:
@@ -39,6 +42,10 @@ class LoginEndpoint:
         kind, text = given[0]
         identifier = self.normalise(kind, text)
         password = normalise_password(required_field(fields, "password"))
-        logged_in = await self.log_in(identifier, password, Origin(request.device, request.address))
+        origin = Origin(request.device, request.address, self.device_cookie.read(request))
+        logged_in = await self.log_in(identifier, password, origin)
         request.user_id = logged_in.user_id
-        return Answer(200, encode(Tokens.of(logged_in.tokens)))
+        answer = Answer(200, encode(Tokens.of(logged_in.tokens)))
+        if logged_in.device_token is not None:
+            answer.headers.append(self.device_cookie.set(logged_in.device_token))
+        return answer

@@ -24,5 +24,5 @@ class RegisterEndpoint:
         faults = FaultCollector()
         typed = {name: faults.collect(text_member, members, name) for name in _MEMBERS}
         faults.raise_if_any()
-        request.user_id = await self.register(Registration(**typed))
+        request.user_id = await self.register(Registration(**typed), address=request.address)
         return Answer(200, SUCCESS)
