@@ -151,10 +151,11 @@ class Client(Protocol):
 class Passwords(Protocol):
     """Hashes and compares passwords off the event loop, on no more threads than the node has cores."""
 
-    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
+    async def matches(self, password: str, password_hash: str, *, user_id: UUID, lane: Lane) -> bool:
         """Whether *password*, normalised, is the one behind *password_hash*, in any accepted notation.
 
-        A hash in a notation or with a cost that is not accepted matches nothing, and costs nothing.
+        A hash in a notation or with a cost that is not accepted matches nothing, and costs nothing. Equal tries of one user
+        at one time are computed once.
 
         Raises:
             HashPoolSaturated: It could not start in time, or whoever asked has gone. Raised at once when that can be

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from tests.fakes.passwords import SOMEBODY
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
 from tidegate.passwords.notations import STORED_LENGTH_MAX
@@ -33,7 +34,7 @@ class PasswordsContract:
         async def story() -> None:
             async with self.opened() as passwords:
                 password_hash = await passwords.hash(password, lane=Lane.REGISTER)
-                assert await passwords.matches(password, password_hash, lane=Lane.LOGIN) is True
+                assert await passwords.matches(password, password_hash, user_id=SOMEBODY, lane=Lane.LOGIN) is True
 
         asyncio.run(story())
 
@@ -53,7 +54,7 @@ class PasswordsContract:
         async def story() -> None:
             async with self.opened() as passwords:
                 password_hash = await passwords.hash(password, lane=Lane.REGISTER)
-                assert await passwords.matches(other, password_hash, lane=Lane.LOGIN) is False
+                assert await passwords.matches(other, password_hash, user_id=SOMEBODY, lane=Lane.LOGIN) is False
 
         asyncio.run(story())
 
@@ -61,7 +62,7 @@ class PasswordsContract:
     def test_an_unreadable_hash_matches_nothing_and_is_outdated(self, password_hash: str) -> None:
         async def story() -> None:
             async with self.opened() as passwords:
-                assert await passwords.matches("correct horse", password_hash, lane=Lane.LOGIN) is False
+                assert await passwords.matches("correct horse", password_hash, user_id=SOMEBODY, lane=Lane.LOGIN) is False
                 assert passwords.is_outdated(password_hash)
 
         asyncio.run(story())
@@ -69,7 +70,7 @@ class PasswordsContract:
     def test_an_unreadable_hash_needs_no_place(self) -> None:
         async def story() -> None:
             async with self.saturated() as passwords:
-                assert await passwords.matches("correct horse", "$1$abc$def", lane=Lane.LOGIN) is False
+                assert await passwords.matches("correct horse", "$1$abc$def", user_id=SOMEBODY, lane=Lane.LOGIN) is False
 
         asyncio.run(story())
 
@@ -88,7 +89,7 @@ class PasswordsContract:
         async def story() -> None:
             async with self.opened() as passwords:
                 marked = "!" + await passwords.hash("correct horse", lane=Lane.REGISTER)
-                assert await passwords.matches("correct horse", marked, lane=Lane.LOGIN) is False
+                assert await passwords.matches("correct horse", marked, user_id=SOMEBODY, lane=Lane.LOGIN) is False
 
         asyncio.run(story())
 
@@ -97,7 +98,7 @@ class PasswordsContract:
             async with self.opened() as passwords:
                 assert passwords.is_idle()
                 password_hash = await passwords.hash("correct horse", lane=Lane.REHASH)
-                await passwords.matches("correct horse", password_hash, lane=Lane.LOGIN)
+                await passwords.matches("correct horse", password_hash, user_id=SOMEBODY, lane=Lane.LOGIN)
                 assert passwords.is_idle()
                 await passwords.imitate(lane=Lane.LOGIN)
                 assert passwords.is_idle()
@@ -114,7 +115,7 @@ class PasswordsContract:
             async with self.saturated() as passwords:
                 assert not passwords.is_idle()
                 for refused in (
-                    passwords.matches("correct horse", password_hash, lane=lane),
+                    passwords.matches("correct horse", password_hash, user_id=SOMEBODY, lane=lane),
                     passwords.hash("correct horse", lane=lane),
                     passwords.imitate(lane=lane),
                 ):

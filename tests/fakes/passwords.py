@@ -1,7 +1,13 @@
 """A hash pool without hashes: what `PasswordsContract` promises, at once and by reading."""
 
+from typing import Final
+from uuid import UUID
+
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
+
+SOMEBODY: Final = UUID(int=1)
+"""Whose password it is, where that does not matter."""
 
 _CURRENT = "fake$"
 _OUTDATED = "fake-outdated$"
@@ -37,7 +43,14 @@ class InstantPasswords:
         """A hash of *password* under another profile."""
         return _OUTDATED + password
 
-    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
+    async def matches(
+        self,
+        password: str,
+        password_hash: str,
+        *,
+        user_id: UUID,
+        lane: Lane,
+    ) -> bool:
         """See `ports.Passwords`."""
         if not password_hash.startswith((_CURRENT, _OUTDATED)):
             return False

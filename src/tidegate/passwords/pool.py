@@ -18,6 +18,7 @@ from functools import partial
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
@@ -148,14 +149,14 @@ class HashPool:
         self._first_hash_s = self._measured([warm_ups.get() for _ in self._threads])
         self._scheduler.hash_s = self._first_hash_s
 
-    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
+    async def matches(self, password: str, password_hash: str, *, user_id: UUID, lane: Lane) -> bool:
         """See `ports.Passwords`."""
         stored = parse(password_hash)
         if stored is None:
             return False
         octets = password.encode()
         # A key of one process, so that the digest tells nobody anything; 1 us, for a hash of 7,000.
-        key = (password_hash, hashlib.blake2b(octets, key=self._digest_key, digest_size=_KEY_BYTES).digest())
+        key = (user_id, password_hash, hashlib.blake2b(octets, key=self._digest_key, digest_size=_KEY_BYTES).digest())
         began_at = monotonic()
         matched: bool = await self._result_of(verifying(stored, octets), lane, key)
         self._samples[lane].append(monotonic() - began_at)

@@ -52,7 +52,9 @@ class ChangePassword:
                 raise InvalidAccessToken
             # By session: a stolen access token must not become the password, and nobody else's guesses must lock us out.
             with await self.throttle.admit(device_counters(claims.session_id)) as attempt:
-                if not await self.passwords.matches(current, user.password_hash, lane=Lane.KNOWN_DEVICE):
+                if not await self.passwords.matches(
+                    current, user.password_hash, user_id=user.user_id, lane=Lane.KNOWN_DEVICE
+                ):
                     await attempt.fail()
                     raise WrongPassword(user.user_id)
             session = NewSession(

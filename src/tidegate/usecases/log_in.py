@@ -105,7 +105,7 @@ class LogIn:
             known = device if device is not None and device.user_id == user.user_id else None
             lane = Lane.LOGIN if known is None else Lane.KNOWN_DEVICE
             with await self.throttle.admit(self._counters(identifier, user, known, origin)) as attempt:
-                if not await self.passwords.matches(password, user.password_hash, lane=lane):
+                if not await self.passwords.matches(password, user.password_hash, user_id=user.user_id, lane=lane):
                     await attempt.fail()
                     raise WrongPassword(user.user_id)
                 if user.is_disabled:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.fakes.passwords import SOMEBODY
 from tidegate.domain.lanes import Lane
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import HashProfile
@@ -87,7 +88,7 @@ class Gate:
 
 def asks(pool: HashPool, password: str, *, lane: Lane = Lane.LOGIN) -> "asyncio.Task[bool]":
     """Somebody who wants *password* compared with what the gate stands for."""
-    return asyncio.create_task(pool.matches(password, "any", lane=lane))
+    return asyncio.create_task(pool.matches(password, "any", user_id=SOMEBODY, lane=lane))
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -4,10 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from uuid import UUID
 
 import pytest
 
 from tests.contract.passwords import PasswordsContract
+from tests.fakes.passwords import SOMEBODY
 from tests.unit.passwords.gates import Gate, a_pool, all_submitted, asks, closing, told, until
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
@@ -82,12 +84,12 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(gate: Gate) -> 
             await all_submitted(pool, 5)
             assert pool.is_alive()
             with pytest.raises(HashPoolSaturated) as caught:
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             assert caught.value.retry_after_s == pytest.approx(2.0)
             assert refused == {(Lane.LOGIN, "full"): 1}
             gate.open()
             await asyncio.gather(*callers)
-            assert await pool.matches("x", "any", lane=Lane.LOGIN)
+            assert await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
 
     told(story())
 
@@ -99,7 +101,7 @@ def test_a_job_that_could_not_start_in_time_is_refused_though_there_are_places(g
             callers = [asks(pool, str(number)) for number in range(3)]  # the last waits for two hashes: 4 s
             await all_submitted(pool, 3)
             for refused in (
-                pool.matches("x", "any", lane=Lane.LOGIN),
+                pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN),
                 pool.hash("x", lane=Lane.LOGIN),
                 pool.imitate(lane=Lane.LOGIN),
             ):
@@ -118,7 +120,7 @@ def test_dear_hashes_do_not_close_an_idle_pool(gate: Gate) -> None:
         async with closing(a_pool(threads=1, wait_s_max=1)) as pool:
             pool._scheduler.hash_s = 1000.0
             gate.open()
-            assert await pool.matches("x", "any", lane=Lane.LOGIN)
+            assert await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
 
     told(story())
 
@@ -141,7 +143,7 @@ def test_whoever_could_not_start_in_time_hears_it_when_the_time_is_over_and_is_n
             gate.open()
             assert await running
             assert gate.passwords == [b"running"]
-            assert await pool.matches("again", "any", lane=Lane.LOGIN)
+            assert await pool.matches("again", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
 
     told(story())
 
@@ -182,10 +184,10 @@ def test_a_caller_who_has_gone_frees_no_place_before_the_hash_is_done(gate: Gate
                 await caller
             assert pool.running == 1
             with pytest.raises(HashPoolSaturated):
-                await pool.matches("y", "any", lane=Lane.LOGIN)
+                await pool.matches("y", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             gate.open()
             await until(pool.is_idle)
-            assert await pool.matches("y", "any", lane=Lane.LOGIN)
+            assert await pool.matches("y", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
 
     told(story())
 
@@ -240,7 +242,7 @@ def test_an_unreadable_hash_needs_no_thread() -> None:
                 hashed += 1
 
             pool._on_hashed = count
-            assert await pool.matches("x", "$1$not$ours", lane=Lane.LOGIN) is False
+            assert await pool.matches("x", "$1$not$ours", user_id=SOMEBODY, lane=Lane.LOGIN) is False
             assert hashed == 0
 
     told(story())
@@ -296,8 +298,20 @@ class TestSharing:
                 gate.open()
                 assert await asyncio.gather(other, *callers) == [True] * 8
                 assert gate.passwords == [b"same", b"other"]
-                assert await pool.matches("same", "any", lane=Lane.LOGIN)  # that one is over: a new hash
+                assert await pool.matches("same", "any", user_id=SOMEBODY, lane=Lane.LOGIN)  # that one is over: a new hash
                 assert gate.passwords[2:] == [b"same"]
+
+        told(story())
+
+    def test_another_user_of_the_same_hash_is_another_job(self, gate: Gate) -> None:
+        """Nobody's salt is another's; where it is, somebody copied a row, and is to see what a login costs."""
+
+        async def story() -> None:
+            async with closing(a_pool(threads=1)) as pool:
+                others = [pool.matches("same", "any", user_id=UUID(int=number), lane=Lane.LOGIN) for number in (1, 2)]
+                gate.open()
+                assert await asyncio.gather(*others) == [True, True]
+                assert gate.passwords == [b"same", b"same"]
 
         told(story())
 
@@ -306,7 +320,7 @@ class TestSharing:
             async with closing(a_pool(threads=1, queue_max=100)) as pool:
                 mine, yours = [await pool.hash("mine", lane=Lane.REGISTER) for _ in range(2)]
                 tried = [("mine", mine), ("mine", yours), ("yours", mine), ("", mine)] * 5
-                answers = await asyncio.gather(*(pool.matches(*each, lane=Lane.LOGIN) for each in tried))
+                answers = await asyncio.gather(*(pool.matches(*each, user_id=SOMEBODY, lane=Lane.LOGIN) for each in tried))
                 assert answers == [True, True, False, False] * 5
 
         told(story())

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from tests.fakes.passwords import SOMEBODY
 from tests.unit.passwords.gates import Gate, a_pool, all_submitted, closing, told, until
 from tidegate.api.clients import Client
 from tidegate.domain.errors import HashPoolSaturated
@@ -33,7 +34,7 @@ class Crowd:
     def asks(self, client: Client, password: str) -> "asyncio.Task[bool]":
         async def ask() -> bool:
             CLIENT.set(client)
-            return await self.pool.matches(password, "any", lane=Lane.LOGIN)
+            return await self.pool.matches(password, "any", user_id=SOMEBODY, lane=Lane.LOGIN)
 
         return asyncio.create_task(ask())
 
@@ -201,6 +202,6 @@ def test_who_is_cancelled_counts_as_gone(gate: Gate) -> None:
 def test_a_pool_that_nobody_told_of_clients_serves_those_it_cannot_know() -> None:
     async def story() -> None:
         async with closing(a_pool()) as pool:
-            assert await pool.matches("x", await pool.hash("x", lane=Lane.REGISTER), lane=Lane.LOGIN)
+            assert await pool.matches("x", await pool.hash("x", lane=Lane.REGISTER), user_id=SOMEBODY, lane=Lane.LOGIN)
 
     told(story())

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.fakes.passwords import SOMEBODY
 from tests.unit.passwords.gates import PATIENCE_S, TINY, Gate, a_pool, all_submitted, asks, closing, told, until
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
@@ -27,7 +28,7 @@ def test_nothing_of_a_job_is_kept_once_it_is_done(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setattr("tidegate.passwords.pool.parse", lambda _stored, given=[gate]: given.pop())
             if ends == "failed":
                 gate.answer = lambda: 1 / 0
-            caller = asyncio.create_task(pool.matches("x", "any", lane=Lane.LOGIN))
+            caller = asyncio.create_task(pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN))
             await gate.entered(1)
             if ends == "cancelled":
                 caller.cancel()
@@ -53,12 +54,12 @@ def test_a_failure_reaches_its_caller_and_no_thread_dies_of_it(gate: Gate) -> No
             gate.open()
             gate.answer = lambda: 1 / 0
             with pytest.raises(ZeroDivisionError):
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             gate.answer = panicking
             with pytest.raises(RuntimeError, match="Panic"):
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             gate.answer = lambda: True
-            assert await pool.matches("x", "any", lane=Lane.LOGIN)
+            assert await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             assert pool.is_alive()
 
     told(story())
@@ -73,7 +74,7 @@ def test_want_of_memory_is_a_lack_of_ours_and_no_wrong_password(gate: Gate) -> N
             gate.open()
             gate.answer = in_want
             with pytest.raises(HashPoolSaturated) as caught:
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             assert caught.value.retry_after_s > 0
 
     told(story())
@@ -97,7 +98,7 @@ def test_a_system_that_grants_no_priorities_gets_its_hashes_all_the_same(monkeyp
     async def story() -> None:
         monkeypatch.setattr("os.setpriority", refused)
         async with closing(a_pool()) as pool:
-            assert await pool.matches("x", await pool.hash("x", lane=Lane.LOGIN), lane=Lane.LOGIN)
+            assert await pool.matches("x", await pool.hash("x", lane=Lane.LOGIN), user_id=SOMEBODY, lane=Lane.LOGIN)
 
     told(story())
 
@@ -105,7 +106,7 @@ def test_a_system_that_grants_no_priorities_gets_its_hashes_all_the_same(monkeyp
 def test_closing_ends_what_runs_and_refuses_what_waits_and_comes(gate: Gate) -> None:
     async def story() -> None:
         pool = a_pool(threads=1)
-        running = asyncio.create_task(pool.matches("running", "any", lane=Lane.LOGIN))
+        running = asyncio.create_task(pool.matches("running", "any", user_id=SOMEBODY, lane=Lane.LOGIN))
         await gate.entered(1)
         waiting = [asks(pool, f"waiting {number}") for number in range(3)]
         await all_submitted(pool, 4)
@@ -114,7 +115,7 @@ def test_closing_ends_what_runs_and_refuses_what_waits_and_comes(gate: Gate) -> 
         assert not closed.done()
         assert not pool.is_alive()
         for refused in (
-            pool.matches("x", "any", lane=Lane.LOGIN),
+            pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN),
             pool.hash("x", lane=Lane.LOGIN),
             pool.imitate(lane=Lane.LOGIN),
         ):
@@ -159,7 +160,7 @@ def test_a_loop_that_ended_takes_no_place_with_it(gate: Gate) -> None:
     async def comes() -> None:
         gate.open()
         await until(pool.is_idle)
-        assert await pool.matches("x", "any", lane=Lane.LOGIN)
+        assert await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
         await pool.aclose()
 
     told(leaves())

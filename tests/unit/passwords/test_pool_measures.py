@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.fakes.passwords import SOMEBODY
 from tests.unit.passwords.gates import Gate, a_pool, all_submitted, asks, closing, told
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
@@ -43,7 +44,7 @@ def test_the_mean_follows_the_load(gate: Gate, monkeypatch: pytest.MonkeyPatch) 
             gate.open()
             gate.answer = in_ten_seconds
             for _ in range(100):
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             assert pool._scheduler.hash_s == pytest.approx(10, rel=0.01)
 
     told(story())
@@ -74,7 +75,7 @@ def test_an_imitation_takes_as_long_as_one_of_the_latest_matches(gate: Gate, mon
             gate.answer = taking
             for seconds in (7.0, 3.0, 5.0):
                 took = seconds
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             slept.clear()
             for _ in range(100):
                 await pool.imitate(lane=Lane.LOGIN)
@@ -82,7 +83,7 @@ def test_an_imitation_takes_as_long_as_one_of_the_latest_matches(gate: Gate, mon
 
             took = 1.0
             for _ in range(256):
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             slept.clear()
             for _ in range(100):
                 await pool.imitate(lane=Lane.LOGIN)
@@ -100,7 +101,7 @@ def test_what_is_imitated_is_matches_and_the_wait_before_them(gate: Gate) -> Non
             callers = [asks(pool, str(number)) for number in range(2)]
             await all_submitted(pool, 2)
             with suppress(HashPoolSaturated):
-                await pool.matches("x", "any", lane=Lane.LOGIN)
+                await pool.matches("x", "any", user_id=SOMEBODY, lane=Lane.LOGIN)
             gate.open()
             await asyncio.gather(*callers)
             assert len(pool._samples[Lane.LOGIN]) == 2

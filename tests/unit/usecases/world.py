@@ -47,8 +47,8 @@ class EventfulPasswords(InstantPasswords):
         super().__init__(is_busy=is_busy)
         self._meanwhile = list(meanwhile)
 
-    async def matches(self, password: str, password_hash: str, *, lane: Lane) -> bool:
-        matched = await super().matches(password, password_hash, lane=lane)
+    async def matches(self, password: str, password_hash: str, *, user_id: UUID, lane: Lane) -> bool:
+        matched = await super().matches(password, password_hash, user_id=user_id, lane=lane)
         if self._meanwhile:
             self._meanwhile.pop(0)()
         return matched
