@@ -30,6 +30,12 @@ from tidegate.passwords.scheduler import Job, Scheduler
 from tidegate.passwords.work import Work, compute, kind_of, verifying
 from tidegate.ports import Client
 
+_TOGETHER_S: Final = 0.05
+"""In a crowd, where everybody waits for longer anyway, how long those whose hash is done wait for each other.
+
+A hash leaves nothing of the event loop in the caches of its core. So what follows the hashes of many at once costs half of
+what it costs one by one, and their sessions share a commit (ADR 0013)."""
+
 _SAMPLES: Final = 256
 """Matches of a lane that `imitate` draws from: some seconds of a busy node, to follow the load and not a single outlier."""
 
@@ -351,7 +357,10 @@ class HashPool:
 
     def _settle(self) -> None:
         """Tell the callers of all that is done, if there are still any."""
-        self._is_ringing = False  # before looking: what is put there from now on rings again
+        if self._loop is not None and self._is_crowded():
+            self._loop.call_later(_TOGETHER_S, self._settle)  # until then no thread rings
+        else:
+            self._is_ringing = False  # before looking: what is put there from now on rings again
         while self._done:
             done = self._done.popleft()
             for number, job in enumerate(done.jobs):
@@ -367,6 +376,10 @@ class HashPool:
                         caller.set_exception(done.error)
                     else:
                         caller.set_result(done.results[number])
+
+    def _is_crowded(self) -> bool:
+        """Whether the threads will not run out of work before the next settling, nor anybody notice that it was later."""
+        return self._scheduler.waiting * self._scheduler.hash_s > 2 * _TOGETHER_S * len(self._threads)
 
     # On a hash thread.
 

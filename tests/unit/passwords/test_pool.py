@@ -1,9 +1,11 @@
 """The hash pool is bounded in threads, in places and in time, and none of it depends on callers who stay."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -369,3 +371,30 @@ class TestSharing:
                         await caller
 
         told(story())
+
+
+def test_in_a_crowd_the_event_loop_is_not_woken_for_each_hash(gate: Gate) -> None:
+    def a_hash() -> bool:
+        time.sleep(0.002)  # long enough for an event loop that is woken to come
+        return True
+
+    async def story() -> None:
+        gate.answer = a_hash
+        gate.open()
+        rung = 0
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+
+        def count(*arguments: Any) -> asyncio.Handle:
+            nonlocal rung
+            rung += 1
+            return wake(*arguments)
+
+        async with closing(a_pool(threads=1, queue_max=200)) as pool:
+            pool._scheduler.hash_s = 0.1  # so that a hundred of them are a crowd
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(loop, "call_soon_threadsafe", count)
+                assert all(await asyncio.gather(*(asks(pool, str(number)) for number in range(100))))
+        assert 1 <= rung < 50
+
+    told(story())
