@@ -30,11 +30,17 @@ from tidegate.passwords.scheduler import Job, Scheduler
 from tidegate.passwords.work import Work, compute, kind_of, verifying
 from tidegate.ports import Client
 
-_TOGETHER_S: Final = 0.05
-"""In a crowd, where everybody waits for longer anyway, how long those whose hash is done wait for each other.
+_TOGETHER_SHARE: Final = 1 / 4
+"""In a crowd, where everybody waits, for what share of that wait those whose hash is done wait for each other.
 
 A hash leaves nothing of the event loop in the caches of its core. So what follows the hashes of many at once costs half of
 what it costs one by one, and their sessions share a commit (ADR 0013)."""
+
+_TOGETHER_S_MAX: Final = 0.25
+"""Beyond that the rest would have to be served in a rush."""
+
+_CROWD_S: Final = 0.1
+"""A crowd is when the threads have that much before them: then the tenth of a second is not what anybody notices."""
 
 _SAMPLES: Final = 256
 """Matches of a lane that `imitate` draws from: some seconds of a busy node, to follow the load and not a single outlier."""
@@ -357,8 +363,9 @@ class HashPool:
 
     def _settle(self) -> None:
         """Tell the callers of all that is done, if there are still any."""
-        if self._loop is not None and self._is_crowded():
-            self._loop.call_later(_TOGETHER_S, self._settle)  # until then no thread rings
+        pause_s = self._pause_s()
+        if self._loop is not None and pause_s > 0:
+            self._loop.call_later(pause_s, self._settle)  # until then no thread rings
         else:
             self._is_ringing = False  # before looking: what is put there from now on rings again
         while self._done:
@@ -377,9 +384,10 @@ class HashPool:
                     else:
                         caller.set_result(done.results[number])
 
-    def _is_crowded(self) -> bool:
-        """Whether the threads will not run out of work before the next settling, nor anybody notice that it was later."""
-        return self._scheduler.waiting * self._scheduler.hash_s > 2 * _TOGETHER_S * len(self._threads)
+    def _pause_s(self) -> float:
+        """How long what is done waits for more of it: never so long that the threads run out of work; 0 without a crowd."""
+        ahead_s = self._scheduler.waiting * self._scheduler.hash_s / len(self._threads)
+        return min(_TOGETHER_S_MAX, ahead_s * _TOGETHER_SHARE) if ahead_s >= _CROWD_S else 0.0
 
     # On a hash thread.
 
