@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import Final
 
@@ -75,7 +76,11 @@ SUCCESS: Final = fixed_body(200, "success")
 
 def outcome_of(error: BaseException) -> str:
     """The word for *error* in logs and metrics: its class in lower case and underscores."""
-    name = type(error).__name__
+    return _word_for(type(error).__name__)
+
+
+@cache
+def _word_for(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
@@ -89,10 +94,17 @@ class Refuser:
     def __init__(self, *, is_uniform: bool) -> None:
         self._answers = UNIFORM_ANSWERS if is_uniform else ANSWERS
         self._is_uniform = is_uniform
+        self._told: dict[type, Told] = {}
+
+    def _tell(self, kind: type[e.TidegateError]) -> Told:
+        """What is told of *kind*, or of the nearest class above it that the table has."""
+        found = next((self._answers[above] for above in kind.__mro__ if above in self._answers), INTERNAL)
+        self._told[kind] = found
+        return found
 
     def answer(self, error: e.TidegateError, request: Request) -> Answer:
         """The answer to *request* that ended in *error*."""
-        told = next((self._answers[kind] for kind in type(error).__mro__ if kind in self._answers), INTERNAL)
+        told = self._told.get(type(error)) or self._tell(type(error))
         faults = self._faults(error)
         headers: list[Header] = [NO_STORE, *_headers_of(error)]
         if _wants_problem(request):

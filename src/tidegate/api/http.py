@@ -17,6 +17,11 @@ NO_STORE: Final = (b"cache-control", b"no-store")
 _INSIGNIFICANT: Final = str.maketrans("", "", ' \t"')
 """In a media type: white space around a parameter, and the quotes that its value may have (RFC 9110 section 5.6.6)."""
 
+_PLAIN_MEDIA_TYPES: Final = {
+    written.encode(): written for written in ("application/x-www-form-urlencoded", "application/json")
+}
+"""As nearly everybody writes them."""
+
 _DEVICE_LENGTH_MAX: Final = 255
 """The column is varchar(255); a User-Agent over it is cut."""
 
@@ -73,7 +78,10 @@ class Request:
 
         Of several headers it is no type at all: of two readers each might believe another.
         """
-        return b",".join(self.header_values(b"content-type")).decode("latin-1").lower().translate(_INSIGNIFICANT)
+        values = self.header_values(b"content-type")
+        if len(values) == 1 and values[0] in _PLAIN_MEDIA_TYPES:
+            return _PLAIN_MEDIA_TYPES[values[0]]
+        return b",".join(values).decode("latin-1").lower().translate(_INSIGNIFICANT)
 
     @property
     def device(self) -> str | None:
