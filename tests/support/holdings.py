@@ -24,6 +24,7 @@ _BACKENDS: Final = """
 SELECT application_name || CASE WHEN starts_with(state, 'idle in') THEN ', in a transaction' ELSE '' END AS name, count(*)
 FROM pg_stat_activity
 WHERE datname = current_database() AND starts_with(application_name, 'tidegate')
+    AND application_name <> 'tidegate existence' -- the keeper's comes and goes
 GROUP BY 1
 """
 
@@ -87,7 +88,8 @@ def must_be_given_back(node: Node, before: Holdings, *others: int) -> None:
     """
     with suppress(AssertionError):
         until(lambda: holdings(node, *others) == before, "told below")
-    assert holdings(node, *others) == before
+    now = holdings(node, *others)
+    assert now == before, f"{now} instead of {before}"
 
 
 def memory_kib(pid: int) -> int:

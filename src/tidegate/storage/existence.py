@@ -26,6 +26,8 @@ _BOUNDED_CLAIM: Final = (
 we are stopped while they do (SIGSTOP, a debugger, a frozen container), the server ends our session: a second at most. And
 what is answered from memory rests on the claim, so it is on disk before."""
 
+APPLICATION_NAME: Final = "tidegate existence"
+
 _AGE_MAX: Final = 1_000_000_000
 """Transactions after which a horizon is not asked about any more; their 32-bit numbers repeat after four times as many."""
 
@@ -44,7 +46,12 @@ async def open_existence_database(*, dsn: str, connect_timeout_s: float) -> Asyn
     Raises:
         DatabaseUnavailable: It cannot be had.
     """
-    driver = await connect(dsn, connect_timeout_s=connect_timeout_s, statement_timeout_s=_SCAN_S_MAX)
+    driver = await connect(
+        dsn,
+        connect_timeout_s=connect_timeout_s,
+        statement_timeout_s=_SCAN_S_MAX,
+        application_name=APPLICATION_NAME,
+    )
     try:
         yield ExistenceDatabase(driver)
     finally:
