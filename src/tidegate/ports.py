@@ -162,6 +162,13 @@ class Passwords(Protocol):
                 foretold.
         """
 
+    def refuse_if_full(self, lane: Lane) -> None:
+        """Whoever would be refused in *lane* hears it now, before anything else is done for them (DESIGN 5.9).
+
+        Raises:
+            HashPoolSaturated: As `matches` would now.
+        """
+
     async def hash(self, password: str, *, lane: Lane) -> str:
         """A PHC string of *password* under the current profile.
 

@@ -122,5 +122,16 @@ class PasswordsContract:
                     with pytest.raises(HashPoolSaturated) as caught:
                         await refused
                     assert caught.value.retry_after_s > 0
+                with pytest.raises(HashPoolSaturated) as caught:
+                    passwords.refuse_if_full(lane)
+                assert caught.value.retry_after_s > 0
+
+        asyncio.run(story())
+
+    @pytest.mark.parametrize("lane", Lane)
+    def test_one_that_is_not_full_lets_everybody_try(self, lane: Lane) -> None:
+        async def story() -> None:
+            async with self.opened() as passwords:
+                passwords.refuse_if_full(lane)
 
         asyncio.run(story())

@@ -58,6 +58,11 @@ class InstantPasswords:
         self.compared += 1
         return password_hash in {self.current(password), self.outdated(password)}
 
+    def refuse_if_full(self, lane: Lane) -> None:
+        """See `ports.Passwords`."""
+        if self.is_saturated or (self.is_busy and lane is Lane.REHASH):
+            raise HashPoolSaturated
+
     async def hash(self, password: str, *, lane: Lane) -> str:
         """See `ports.Passwords`."""
         self._refuse_if_saturated(lane)
@@ -78,6 +83,5 @@ class InstantPasswords:
         self.imitated += 1
 
     def _refuse_if_saturated(self, lane: Lane) -> None:
-        if self.is_saturated or (self.is_busy and lane is Lane.REHASH):
-            raise HashPoolSaturated
+        self.refuse_if_full(lane)
         self.lanes.append(lane)

@@ -190,12 +190,16 @@ class HashPool:
 
     async def imitate(self, *, lane: Lane) -> None:
         """See `ports.Passwords`: as long as one of the latest matches of *lane* took, from its call to its end."""
+        self.refuse_if_full(lane)
+        await sleep(secrets.choice(self._samples[lane]) if self._samples[lane] else self._first_hash_s)
+
+    def refuse_if_full(self, lane: Lane) -> None:
+        """See `ports.Passwords`."""
         with self._lock:
             is_refused = self._is_closed or self._scheduler.turns_away(lane, monotonic())
         if is_refused:
             self._on_refused(lane, _CLOSING if self._is_closed else _FULL)
             raise self._saturated(lane)
-        await sleep(secrets.choice(self._samples[lane]) if self._samples[lane] else self._first_hash_s)
 
     @property
     def threads(self) -> int:

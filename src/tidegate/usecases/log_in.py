@@ -98,6 +98,8 @@ class LogIn:
         if device is None:
             # Of an address that has had enough nobody is even looked up.
             self.throttle.check(address_counters(CounterKind.ADDRESS, origin.address))
+        # Nine in ten of a storm end here, before anybody is looked up: what they cost is taken from the hashes.
+        self.passwords.refuse_if_full(Lane.LOGIN if device is None else Lane.KNOWN_DEVICE)
         for _ in range(_ATTEMPTS):
             user = await self.users.find(identifier)
             if user is None:

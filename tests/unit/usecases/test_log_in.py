@@ -98,6 +98,7 @@ def test_a_full_hash_pool_is_no_wrong_password() -> None:
     world.add_user()
     with pytest.raises(HashPoolSaturated):
         world.logged_in()
+    assert world.users.found == 0, "who is refused in a storm must cost no look-up"
 
 
 class TestWhenTheStoredPasswordChangesMeanwhile:
