@@ -74,7 +74,10 @@ def at_rest(node: Node, *others: int) -> Holdings:
 
     def is_at_rest() -> bool:
         found.append(settled(lambda: holdings(node, *others)))
-        return not any(found[-1].gauges[name] for name in _BUSY)
+        gauges = found[-1].gauges
+        # A node that has just become ready may not have its feeds yet.
+        is_whole = gauges["tidegate_revocation_feed_up"] == len(api_processes(node))
+        return is_whole and not any(gauges[name] for name in _BUSY)
 
     until(is_at_rest, "it does not come to rest")
     return found[-1]
