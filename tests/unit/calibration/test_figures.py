@@ -77,6 +77,6 @@ def test_the_page_of_a_plan_shows_its_numbers_and_what_they_rest_on() -> None:
     page = plan_page(made)
     assert "1,667/s  100,000 in 60 s" in page
     assert "of 8 cores; 4 if one may fail" in page
-    assert "61.6%" in page
+    assert "55.4%" in page
     assert all(each.source.split()[0] in page for each in made.assumptions)
     assert max(map(len, page.splitlines())) <= 120
