@@ -83,13 +83,13 @@ def test_what_is_nothing_to_measure_for_is_refused(text: str) -> None:
 def test_a_plan_from_a_file_measures_nothing(capsys: pytest.CaptureFixture[str], measured: Path) -> None:
     plan = reckoned(capsys, "--users", "100000", "--within", "60s", "--measured", str(measured))
     assert (plan["hashes_per_s_per_core"], plan["cores_per_node"], plan["profile"]) == (100, 2, "owasp-19456")
-    assert (plan["cores"], plan["nodes"]) == (24, 12)
+    assert (plan["cores"], plan["nodes"]) == (20, 10)
 
 
 def test_nodes_and_profile_can_be_others(capsys: pytest.CaptureFixture[str], measured: Path) -> None:
     words = ("--users", "100000", "--within", "60s", "--measured", str(measured), "--cores-per-node", "16")
     plan = reckoned(capsys, *words, "--hash-profile", "owasp-7168")
-    assert (plan["cores"], plan["nodes"], plan["profile"]) == (12, 1, "owasp-7168")
+    assert (plan["cores"], plan["nodes"], plan["profile"]) == (10, 1, "owasp-7168")
 
 
 def test_settings_count(capsys: pytest.CaptureFixture[str], measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
