@@ -162,8 +162,12 @@ class Passwords(Protocol):
                 foretold.
         """
 
-    def refuse_if_full(self, lane: Lane) -> None:
+    def refuse_if_full(self, lane: Lane, *, besides: int = 0) -> None:
         """Whoever would be refused in *lane* hears it now, before anything else is done for them (DESIGN 5.9).
+
+        Args:
+            lane: Whose places are meant.
+            besides: How many have been refused for the same reason without being asked about, since the last who was.
 
         Raises:
             HashPoolSaturated: As `matches` would now.

@@ -22,6 +22,7 @@ class InstantPasswords:
         hashed: Every password that was hashed, in order.
         compared: How many comparisons there were.
         imitated: How many imitations.
+        refused_besides: How many were refused without being asked about.
         lanes: In which lane each of them was asked for.
     """
 
@@ -31,6 +32,7 @@ class InstantPasswords:
         self.hashed: list[str] = []
         self.compared = 0
         self.imitated = 0
+        self.refused_besides = 0
         self.lanes: list[Lane] = []
 
     @staticmethod
@@ -58,8 +60,9 @@ class InstantPasswords:
         self.compared += 1
         return password_hash in {self.current(password), self.outdated(password)}
 
-    def refuse_if_full(self, lane: Lane) -> None:
+    def refuse_if_full(self, lane: Lane, *, besides: int = 0) -> None:
         """See `ports.Passwords`."""
+        self.refused_besides += besides
         if self.is_saturated or (self.is_busy and lane is Lane.REHASH):
             raise HashPoolSaturated
 

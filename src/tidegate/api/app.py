@@ -12,6 +12,7 @@ from typing import Final
 from tidegate.api.errors import Refuser, outcome_of
 from tidegate.api.http import Answer, Header, Request
 from tidegate.api.routing import Router
+from tidegate.api.turnstile import LOGIN_PATH, TurnedAway
 from tidegate.domain.errors import DeadlineExceeded, RequestTooLarge, TidegateError, UserDisabled, WrongPassword
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -23,15 +24,23 @@ class Application:
 
     Args:
         router: Where requests go.
+        turnstile: Turns away, by its octets, what need not even be parsed.
         refuser: What is said when they go wrong.
         trusted_hops: How many proxies before us are ours; 0: the address is the socket's.
         on_seen: Told of every request, once it is answered or its client has gone.
     """
 
     def __init__(
-        self, *, router: Router, refuser: Refuser, trusted_hops: int, on_seen: Callable[[Request, int | None], None]
+        self,
+        *,
+        router: Router,
+        turnstile: Callable[[bytes], TurnedAway | None],
+        refuser: Refuser,
+        trusted_hops: int,
+        on_seen: Callable[[Request, int | None], None],
     ) -> None:
         self._router = router
+        self._turnstile = turnstile
         self._refuser = refuser
         self._trusted_hops = trusted_hops
         self._id_prefix = secrets.token_hex(6)
@@ -54,15 +63,29 @@ class Application:
             query=query,
             headers=headers,
             address=client_address(peer, forwarded, trusted_hops=self._trusted_hops) if self._trusted_hops else peer,
-            request_id=(
-                given_id.decode()
-                if given_id and _REQUEST_ID.fullmatch(given_id)
-                else f"{self._id_prefix}{next(self._serial):x}"
-            ),
+            request_id=self._request_id(given_id),
             started=perf_counter(),
             body=body,
             is_whole=is_whole,
         )
+
+    def turned_away(self, octets: bytes, peer: str | None) -> tuple[Request, Answer] | None:
+        """Return the answer to *octets* that need not be parsed for it, and the request as far as it is known, or None."""
+        found = self._turnstile(octets)
+        if found is None:
+            return None
+        request = Request(
+            method="POST",
+            path=LOGIN_PATH,
+            query=b"",
+            headers=[],
+            address=peer,
+            request_id=self._request_id(found.given_id),
+            started=perf_counter(),
+            route=LOGIN_PATH,
+            outcome=outcome_of(found.refusal),
+        )
+        return request, self._refuser.later(found.refusal)
 
     async def answer(self, request: Request) -> Answer:
         """Answer *request*; only a cancellation is raised."""
@@ -89,6 +112,9 @@ class Application:
     def late(self, request: Request) -> Answer:
         """Answer *request*, which is over its deadline."""
         return self._refused(request, DeadlineExceeded())
+
+    def _request_id(self, given: bytes) -> str:
+        return given.decode() if given and _REQUEST_ID.fullmatch(given) else f"{self._id_prefix}{next(self._serial):x}"
 
     def _refused(self, request: Request, refusal: TidegateError) -> Answer:
         if isinstance(refusal, (WrongPassword, UserDisabled)):

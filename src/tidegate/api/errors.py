@@ -95,6 +95,7 @@ class Refuser:
         self._answers = UNIFORM_ANSWERS if is_uniform else ANSWERS
         self._is_uniform = is_uniform
         self._told: dict[type, Told] = {}
+        self._until_later: dict[int, Answer] = {}
 
     def _tell(self, kind: type[e.TidegateError]) -> Told:
         """What is told of *kind*, or of the nearest class above it that the table has."""
@@ -112,6 +113,17 @@ class Refuser:
         if faults:
             headers.append((b"tidegate-reason", str(faults[0]).encode("ascii", "replace")))
         return Answer(told.status, fixed_body(told.status, told.message), [JSON_TYPE, *headers])
+
+    def later(self, refusal: e.Unavailable) -> Answer:
+        """What whoever is turned away with *refusal* is told, in the plain form. There are as many answers as seconds."""
+        seconds = _seconds_until_retry(refusal)
+        answer = self._until_later.get(seconds)
+        if answer is None:
+            told = self._answers[e.Unavailable]
+            body = fixed_body(told.status, told.message)
+            answer = Answer(told.status, body, [JSON_TYPE, NO_STORE, _retry_after(seconds)])
+            self._until_later[seconds] = answer
+        return answer
 
     def internal(self, request: Request) -> Answer:
         """The answer to *request* that ended in a bug: no detail."""
@@ -145,10 +157,18 @@ def _headers_of(error: e.TidegateError) -> list[Header]:
             # To the next second after it: who comes back exactly then is let through.
             return [(b"retry-after", str(int(error.retry_after_s) + 1).encode())]
         case e.Unavailable():
-            wait_s = error.retry_after_s + random.random() * _RETRY_JITTER_S  # noqa: S311 - spreads load, guards nothing
-            return [(b"retry-after", str(max(1, round(wait_s))).encode())]
+            return [_retry_after(_seconds_until_retry(error))]
         case _:
             return []
+
+
+def _seconds_until_retry(refusal: e.Unavailable) -> int:
+    wait_s = refusal.retry_after_s + random.random() * _RETRY_JITTER_S  # noqa: S311 - spreads load, guards nothing
+    return max(1, round(wait_s))
+
+
+def _retry_after(seconds: int) -> Header:
+    return (b"retry-after", str(seconds).encode())
 
 
 def _problem(told: Told, faults: tuple[e.FieldFault, ...]) -> bytes:

@@ -8,13 +8,15 @@ few kilobytes, answers that are whole before they are sent, keep-alive, pipelini
 import asyncio
 import re
 import socket
+import types
 from collections import deque
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from itertools import takewhile
 from time import time
-from typing import Final, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -23,6 +25,7 @@ from tidegate.api.app import Application
 from tidegate.api.clients import CLIENT, Client
 from tidegate.api.errors import ANSWERS, Told, fixed_body
 from tidegate.api.http import BODY_BYTES_MAX, Answer, Header, Request
+from tidegate.api.turnstile import LOGIN_LINE
 from tidegate.domain.errors import InvalidRequest, RequestTooLarge
 
 HEAD_BYTES_MAX: Final = 16 * 1024
@@ -152,6 +155,22 @@ def _due(since_of: "dict[Connection, float]", before: float) -> "list[Connection
     return [connection for connection, _ in takewhile(lambda entry: entry[1] <= before, since_of.items())]
 
 
+@types.coroutine
+def _resumed(begun: Coroutine[Any, None, None], awaited: object) -> Generator[Any, None, None]:
+    """Go on with *begun*, which has been sent None once and waits for *awaited*, in the task that awaits this."""
+    while True:
+        try:
+            yield awaited
+        except BaseException as error:
+            try:
+                awaited = begun.throw(error)
+            except StopIteration:
+                return
+        else:
+            yield from begun
+            return
+
+
 class Connection(asyncio.Protocol):
     """One client. Its requests are answered one after the other, in their order."""
 
@@ -221,6 +240,8 @@ class Connection(asyncio.Protocol):
         """Feed the parser, unless the head has grown over its limit."""
         if self._is_refused:
             return
+        if data.startswith(LOGIN_LINE) and self._turns_away(data):
+            return
         if self._is_in_head:
             # The parser hands over a header only when it is whole, so what comes is counted before it is parsed.
             if self._head_bytes + len(data) > HEAD_BYTES_MAX and b"\r\n\r\n" not in data:
@@ -236,6 +257,28 @@ class Connection(asyncio.Protocol):
             self._refuse(cause.told if isinstance(cause, _Refused) else ANSWERS[InvalidRequest])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._refuse(ANSWERS[InvalidRequest])
+
+    def _turns_away(self, data: bytes) -> bool:
+        """Answer *data*, if it is a request of its own that can be answered unparsed; whether it was."""
+        if (
+            self._head_bytes
+            or not self._is_in_head
+            or self._task
+            or self._waiting
+            or self._is_last
+            or not self._is_writable
+        ):
+            return False
+        application = self._server.application
+        turned_away = application.turned_away(data, self._address)
+        if turned_away is None:
+            return False
+        request, answer = turned_away
+        self._server.receiving.pop(self, None)
+        self._server.resting.pop(self, None)
+        self._write(request, answer)
+        application.seen(request, answer.status)
+        return True
 
     def eof_received(self) -> bool:
         """The client will send no more; what it has asked is still answered."""
@@ -344,22 +387,32 @@ class Connection(asyncio.Protocol):
     # What follows.
 
     def _next(self) -> None:
-        """Begin to answer the request that has waited longest, if one may be answered now."""
-        if self._task is not None or not self._is_writable:
-            return
-        if not self._waiting:
-            if self._is_last:
-                self.end()
-            return
-        request = self._waiting.popleft()
-        if len(self._waiting) == _PIPELINED_MAX - 1:
-            self._transport.resume_reading()
-        self._server.answering[self] = self._loop.time()
-        self._task = self._loop.create_task(self._serve(request))
+        """Answer the requests that wait, one after the other, as far as they may be answered now."""
+        while self._waiting and self._is_writable and self._task is None:
+            request = self._waiting.popleft()
+            if len(self._waiting) == _PIPELINED_MAX - 1:
+                self._transport.resume_reading()
+            CLIENT.set(self._client)
+            serving = self._serve(request)
+            # Nine in ten answers of a crowd wait for nothing: they need no task, which would cost as much as they do.
+            try:
+                awaited = serving.send(None)
+            except StopIteration:
+                continue
+            self._server.answering[self] = self._loop.time()
+            self._task = self._loop.create_task(self._finish(serving, awaited))
+        if self._is_last and not self._waiting and self._task is None and self._is_writable:
+            self.end()
+
+    async def _finish(self, serving: Coroutine[Any, None, None], awaited: object) -> None:
+        try:
+            await _resumed(serving, awaited)
+        finally:
+            self._task = None
+        self._next()
 
     async def _serve(self, request: Request) -> None:
         application = self._server.application
-        CLIENT.set(self._client)
         try:
             answer = await application.answer(request)
         except asyncio.CancelledError:
@@ -367,16 +420,15 @@ class Connection(asyncio.Protocol):
                 raise
             answer = application.late(request)
         finally:
-            self._task = None
             self._server.answering.pop(self, None)
         self._is_late = False
         if self._transport.is_closing():
             request.outcome = "client_gone"
             application.seen(request, None)
+            self._waiting.clear()
             return
         self._write(request, answer)
         application.seen(request, answer.status)
-        self._next()
 
     def _write(self, request: Request, answer: Answer) -> None:
         closes = self._is_last and not self._waiting

@@ -193,13 +193,17 @@ class HashPool:
         self.refuse_if_full(lane)
         await sleep(secrets.choice(self._samples[lane]) if self._samples[lane] else self._first_hash_s)
 
-    def refuse_if_full(self, lane: Lane) -> None:
+    def refuse_if_full(self, lane: Lane, *, besides: int = 0) -> None:
         """See `ports.Passwords`."""
+        now = monotonic()
         with self._lock:
-            is_refused = self._is_closed or self._scheduler.turns_away(lane, monotonic())
+            is_refused = self._is_closed or self._scheduler.turns_away(lane, now, besides=besides)
+            retry_after_s = self._scheduler.retry_after_s(lane, now) if is_refused else 0.0
+        for _ in range(besides):
+            self._on_refused(lane, _FULL)
         if is_refused:
             self._on_refused(lane, _CLOSING if self._is_closed else _FULL)
-            raise self._saturated(lane)
+            raise HashPoolSaturated(retry_after_s=retry_after_s)
 
     @property
     def threads(self) -> int:

@@ -137,6 +137,7 @@ class Scheduler:
         self._in_turn_max = in_turn_max
         self._busy = 0  # threads; `running` counts jobs, of which one thread may have two
         self._queues = {lane: _Queue(rank) for rank, lane in enumerate(Lane)}
+        self._newcomers = {lane: Job(lane, work=None) for lane in Lane}  # that only stand for one
         self._waiting: list[_Queue] = []  # the queues that are not empty, the best first
         self._shared: dict[Hashable, Job] = {}
         self._starts = 0
@@ -168,25 +169,25 @@ class Scheduler:
         """Let *job* wait, and return who is refused for it: another one, or *job* itself; None if there is room."""
         refused = self._refused_for(job, now)
         if refused is job:
-            self._refuse(job, now)
+            self._count_refused(job.lane, 1, now)
             return job
         if refused is not None:
             self._remove(refused)
             self._forget(refused)
-            self._refuse(refused, now)
+            self._count_refused(refused.lane, 1, now)
         self._append(job, now)
         return refused
 
-    def turns_away(self, lane: Lane, now: float) -> bool:
-        """Whether `add` would refuse a job of *lane* itself; then it is counted as refused."""
+    def turns_away(self, lane: Lane, now: float, *, besides: int = 0) -> bool:
+        """Whether `add` would refuse a job of *lane* itself; then it counts as refused, and so do *besides* anyway."""
         is_refused = self.is_full(lane, now)
-        if is_refused:
-            self._refuse(Job(lane, work=None), now)
+        if is_refused or besides:
+            self._count_refused(lane, besides + is_refused, now)
         return is_refused
 
     def is_full(self, lane: Lane, now: float) -> bool:
         """Whether `add` would refuse a job of *lane* itself."""
-        newcomer = Job(lane, work=None)
+        newcomer = self._newcomers[lane]
         return self._refused_for(newcomer, now) is newcomer
 
     def retry_after_s(self, lane: Lane, now: float) -> float:
@@ -247,7 +248,7 @@ class Scheduler:
             while queue.jobs and (job := queue.oldest()).deadline <= now:
                 self._remove(job)
                 self._forget(job)
-                self._refuse(job, now)
+                self._count_refused(job.lane, 1, now)
                 late.append(job)
         return late
 
@@ -354,9 +355,9 @@ class Scheduler:
         """How long a wait *queue* offers now, in seconds; to the first of a lane always the longest, or it might starve."""
         return self._wait_s_max * CROWDED_WAIT if queue.is_crowded and queue.jobs else self._wait_s_max
 
-    def _refuse(self, job: Job, now: float) -> None:
-        self._queues[job.lane].is_crowded = True
-        self._asked_back = self._asked_back_now(now) + 1
+    def _count_refused(self, lane: Lane, callers: int, now: float) -> None:
+        self._queues[lane].is_crowded = True
+        self._asked_back = self._asked_back_now(now) + callers
         self._asked_back_at = now
 
     def _asked_back_now(self, now: float) -> float:

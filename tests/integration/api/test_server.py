@@ -17,6 +17,7 @@ from tidegate.api.errors import Refuser
 from tidegate.api.http import Answer, Request
 from tidegate.api.routing import Route, Router
 from tidegate.api.server import HEAD_BYTES_MAX, HttpServer
+from tidegate.api.turnstile import TurnedAway
 
 BAD_REQUEST = b'{"code":"400","message":"invalid request"}'
 TOO_LARGE = b'{"code":"413","message":"request too large"}'
@@ -73,6 +74,7 @@ async def a_server(
     keep_alive_s: float = 5,
     drain_s: float = 2,
     is_uniform: bool = False,
+    turnstile: Callable[[bytes], TurnedAway | None] = lambda _: None,
 ) -> AsyncIterator[Running]:
     running = Running()
     application = Application(
@@ -86,6 +88,7 @@ async def a_server(
                 Route("GET", "/watched", running.watch),
             ]
         ),
+        turnstile=turnstile,
         refuser=Refuser(is_uniform=False),
         trusted_hops=0,
         on_seen=running.note,

@@ -31,6 +31,7 @@ async def a_server() -> AsyncIterator[tuple[HttpServer, int]]:
     """One that loses patience soon, and its port."""
     application = Application(
         router=Router([Route("GET", "/piece", _piece)]),
+        turnstile=lambda _: None,
         refuser=Refuser(is_uniform=False),
         trusted_hops=0,
         on_seen=lambda request, status: None,

@@ -27,6 +27,7 @@ def an_application(endpoint: Endpoint = _ok, *, trusted_hops: int = 0) -> Applic
     ]
     return Application(
         router=Router(routes),
+        turnstile=lambda _: None,
         refuser=Refuser(is_uniform=False),
         trusted_hops=trusted_hops,
         on_seen=lambda request, status: None,

@@ -121,3 +121,15 @@ def test_who_tries_too_often_is_told_the_second_from_which_the_next_is_let_throu
 
 def test_an_outcome_is_the_class_in_words():
     assert outcome_of(e.WrongPassword(USER)) == "wrong_password"
+
+
+def test_who_is_turned_away_hears_what_any_refusal_for_want_of_a_thread_says() -> None:
+    refuser = Refuser(is_uniform=False)
+    refusal = e.HashPoolSaturated(retry_after_s=3.0)
+    told: set[bytes] = set()
+    for _ in range(200):
+        plain, later = refuser.answer(refusal, a_request()), refuser.later(refusal)
+        assert (later.status, later.body) == (plain.status, plain.body)
+        assert sorted(name for name, _ in later.headers) == sorted(name for name, _ in plain.headers)
+        told.add(dict(later.headers)[b"retry-after"])
+    assert told == {b"3", b"4", b"5"}

@@ -520,6 +520,11 @@ class TestWhenToComeBack:
         told = scheduler.retry_after_s(Lane.LOGIN, 0.0)
         assert told == pytest.approx(WAIT_S * (1 - CROWDED_WAIT), rel=0.05)
 
+    def test_who_was_refused_without_being_asked_about_counts_too(self) -> None:
+        scheduler = with_its_thread_at_work(a_scheduler(queue_max=0, hash_s=0.1))
+        assert scheduler.turns_away(Lane.LOGIN, 0.0, besides=99)
+        assert scheduler.retry_after_s(Lane.LOGIN, 0.0) == pytest.approx(5.0)
+
     def test_an_imitation_that_is_turned_away_counts_too(self) -> None:
         """Else the hardened profile would tell who is registered by the header."""
         scheduler = with_its_thread_at_work(a_scheduler(queue_max=0, hash_s=0.1))
