@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from itertools import count
@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Final
 
 from tidegate.api.errors import Refuser, outcome_of
-from tidegate.api.http import Answer, Header, Request
+from tidegate.api.http import Answer, Headers, Request
 from tidegate.api.routing import Router
 from tidegate.api.turnstile import LOGIN_PATH, TurnedAway
 from tidegate.domain.errors import DeadlineExceeded, RequestTooLarge, TidegateError, UserDisabled, WrongPassword
@@ -48,21 +48,19 @@ class Application:
         self.seen = on_seen
 
     def request(
-        self, *, method: str, path: str, query: bytes, headers: list[Header], peer: str | None, body: bytes, is_whole: bool
+        self, *, method: str, path: str, query: bytes, headers: Headers, peer: str | None, body: bytes, is_whole: bool
     ) -> Request:
         """Return the request that came so, with an id and the address of its client."""
-        given_id, forwarded = b"", []
-        for name, value in headers:
-            if name == b"x-request-id":
-                given_id = value
-            elif name == b"x-forwarded-for":
-                forwarded.append(value)
+        address = peer
+        if self._trusted_hops:
+            address = client_address(peer, headers.get(b"x-forwarded-for", ()), trusted_hops=self._trusted_hops)
+        given_id = headers[b"x-request-id"][-1] if b"x-request-id" in headers else b""
         return Request(
             method=method,
             path=path,
             query=query,
             headers=headers,
-            address=client_address(peer, forwarded, trusted_hops=self._trusted_hops) if self._trusted_hops else peer,
+            address=address,
             request_id=self._request_id(given_id),
             started=perf_counter(),
             body=body,
@@ -78,7 +76,7 @@ class Application:
             method="POST",
             path=LOGIN_PATH,
             query=b"",
-            headers=[],
+            headers={},
             address=peer,
             request_id=self._request_id(found.given_id),
             started=perf_counter(),
@@ -123,7 +121,7 @@ class Application:
         return self._refuser.answer(refusal, request)
 
 
-def client_address(peer: str | None, forwarded: list[bytes], *, trusted_hops: int) -> str | None:
+def client_address(peer: str | None, forwarded: Sequence[bytes], *, trusted_hops: int) -> str | None:
     """Return the address of the client behind *trusted_hops* proxies of ours.
 
     Each proxy of ours appends the address it was called from to X-Forwarded-For, so the last *trusted_hops* entries are

@@ -1,5 +1,6 @@
 """The two shapes that every endpoint deals in: a request and an answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -7,6 +8,9 @@ from uuid import UUID
 from tidegate.domain.errors import InvalidAccessToken
 
 Header = tuple[bytes, bytes]
+
+Headers = dict[bytes, list[bytes]]
+"""Of a request: the values of each name, in order. A request is asked for a handful of names, and has as many others."""
 
 BODY_BYTES_MAX: Final = 8 * 1024
 """DESIGN section 4: the longest registration that makes sense is under 4 KiB."""
@@ -34,7 +38,7 @@ class Request:
         method: In capitals.
         path: Percent-decoded.
         query: The part behind the question mark, raw.
-        headers: Names in lower case, in order.
+        headers: Names in lower case.
         address: The client's address, textual; None for a unix socket.
         request_id: For the log and the header X-Request-Id.
         started: When it was whole, by `perf_counter`.
@@ -49,7 +53,7 @@ class Request:
     method: str
     path: str
     query: bytes
-    headers: list[Header]
+    headers: Headers
     address: str | None
     request_id: str
     started: float = 0.0
@@ -63,14 +67,12 @@ class Request:
 
     def header(self, name: bytes) -> bytes | None:
         """The value of header *name* (lower case), or None; of several the first."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        values = self.headers.get(name)
+        return values[0] if values else None
 
-    def header_values(self, name: bytes) -> list[bytes]:
+    def header_values(self, name: bytes) -> Sequence[bytes]:
         """The values of all headers *name* (lower case)."""
-        return [value for key, value in self.headers if key == name]
+        return self.headers.get(name, ())
 
     @property
     def media_type(self) -> str:

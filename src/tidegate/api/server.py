@@ -24,7 +24,7 @@ import httptools
 from tidegate.api.app import Application
 from tidegate.api.clients import CLIENT, Client
 from tidegate.api.errors import ANSWERS, Told, fixed_body
-from tidegate.api.http import BODY_BYTES_MAX, Answer, Header, Request
+from tidegate.api.http import BODY_BYTES_MAX, Answer, Headers, Request
 from tidegate.api.turnstile import LOGIN_LINE
 from tidegate.domain.errors import InvalidRequest, RequestTooLarge
 
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._url = b""
-        self._headers: list[Header] = []
+        self._headers: Headers = {}
         self._body = b""
         self._body_size = 0
         self._head_bytes = 0
@@ -308,35 +308,36 @@ class Connection(asyncio.Protocol):
         server.resting.pop(self, None)
         server.receiving.setdefault(self, self._loop.time())
         self._url = b""
-        self._headers = []
+        self._headers = {}
         self._body = b""
         self._body_size = 0
         self._parsed_head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
-        self._count(len(url))
+        self._parsed_head_bytes += len(url)
+        if self._parsed_head_bytes > HEAD_BYTES_MAX:
+            raise _Refused(ANSWERS[RequestTooLarge])
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header."""
-        self._count(len(name) + len(value) + 4)
-        self._headers.append((name.lower(), value))
-
-    def _count(self, size: int) -> None:
-        self._parsed_head_bytes += size
+        self._parsed_head_bytes += len(name) + len(value) + 4
         if self._parsed_head_bytes > HEAD_BYTES_MAX:
             raise _Refused(ANSWERS[RequestTooLarge])
+        name = name.lower()
+        if name in self._headers:
+            self._headers[name].append(value)
+        else:
+            self._headers[name] = [value]
 
     def on_headers_complete(self) -> None:
         """The head is whole; what is announced and too large is refused now."""
         self._is_in_head = False
-        announced, expects_go_ahead = 0, False
-        for name, value in self._headers:
-            if name == b"content-length":
-                announced = int(value)  # the parser has refused what is not a number
-            elif name == b"expect":
-                expects_go_ahead = value.lower() == b"100-continue"
+        headers = self._headers
+        # The parser has refused what is not one number.
+        announced = int(headers[b"content-length"][0]) if b"content-length" in headers else 0
+        expects_go_ahead = b"expect" in headers and headers[b"expect"][-1].lower() == b"100-continue"
         if announced > (BODY_BYTES_MAX if expects_go_ahead else DISCARDED_BYTES_MAX):
             raise _Refused(ANSWERS[RequestTooLarge])
         if expects_go_ahead and self._task is None:
@@ -432,10 +433,8 @@ class Connection(asyncio.Protocol):
 
     def _write(self, request: Request, answer: Answer) -> None:
         closes = self._is_last and not self._waiting
-        parts = [_STATUS_LINES[answer.status], self._server.date]
-        for name, value in answer.headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"x-request-id: ", request.request_id.encode(), b"\r\n")
+        parts = [_STATUS_LINES[answer.status], self._server.date, *[b"%b: %b\r\n" % header for header in answer.headers]]
+        parts.append(b"x-request-id: %b\r\n" % request.request_id.encode())
         if closes:
             parts.append(b"connection: close\r\n")
         if answer.status == 304:  # RFC 9110 section 8.6: there is no content to measure

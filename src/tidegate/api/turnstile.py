@@ -22,7 +22,8 @@ _HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-
 _UNUSUAL: Final = re.compile(
     rb"transfer-encoding|\nexpect:|\nupgrade|connection:(?! keep-alive\r)|problem\+json|tidegate_device"
 )
-"""In lower case: what frames the body, asks for another answer, or gives the request another lane."""
+"""In lower case: what frames the body, asks for another answer, or gives the request another lane. The parser heeds
+Proxy-Connection as well as Connection."""
 
 _LENGTH: Final = re.compile(rb"\ncontent-length: ([1-9][0-9]{0,4})\r")
 _REQUEST_ID: Final = re.compile(rb"\nx-request-id:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE)

@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.api.app import Application, client_address
 from tidegate.api.errors import Refuser
-from tidegate.api.http import Answer, Header, Request
+from tidegate.api.http import Answer, Headers, Request
 from tidegate.api.routing import Endpoint, Route, Router
 from tidegate.domain.errors import WrongPassword
 
@@ -39,13 +39,13 @@ def a_request(
     method: str = "GET",
     path: str = "/thing",
     *,
-    headers: list[Header] | None = None,
+    headers: Headers | None = None,
     body: bytes = b"",
     is_whole: bool = True,
     peer: str | None = "127.0.0.1",
 ) -> Request:
     return application.request(
-        method=method, path=path, query=b"", headers=headers or [], peer=peer, body=body, is_whole=is_whole
+        method=method, path=path, query=b"", headers=headers or {}, peer=peer, body=body, is_whole=is_whole
     )
 
 
@@ -117,7 +117,7 @@ def test_a_body_over_the_limit_is_refused_where_the_path_is_known():
     ("given", "kept"), [(b"abc-1.2_X", True), (b"a b", False), (b"x" * 65, False), (b"", False), (b'"}\n{"', False)]
 )
 def test_a_request_id_is_taken_from_the_caller_only_if_it_is_harmless(given, kept):
-    request = a_request(an_application(), headers=[(b"x-request-id", given)])
+    request = a_request(an_application(), headers={b"x-request-id": [given]})
     assert (request.request_id == given.decode()) == kept
     assert request.request_id
 
@@ -145,6 +145,6 @@ def test_the_client_is_as_many_entries_from_the_right_as_there_are_proxies_of_ou
 
 
 def test_without_trusted_proxies_the_address_is_the_socket_s():
-    headers = [(b"x-forwarded-for", b"9.9.9.9")]
+    headers = {b"x-forwarded-for": [b"9.9.9.9"]}
     assert a_request(an_application(trusted_hops=0), headers=headers, peer="10.1.2.3").address == "10.1.2.3"
     assert a_request(an_application(trusted_hops=1), headers=headers, peer="10.1.2.3").address == "9.9.9.9"

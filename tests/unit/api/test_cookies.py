@@ -7,7 +7,7 @@ from tidegate.api.http import Request
 
 
 def a_request(*cookies: bytes) -> Request:
-    headers = [(b"host", b"a"), *((b"cookie", value) for value in cookies), (b"accept", b"*/*")]
+    headers = {b"host": [b"a"], b"cookie": list(cookies), b"accept": [b"*/*"]}
     return Request(method="POST", path="/login", query=b"", headers=headers, address=None, request_id="1")
 
 

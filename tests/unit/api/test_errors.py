@@ -34,7 +34,7 @@ EXAMPLES: list[tuple[e.TidegateError, bytes]] = [
 
 
 def a_request(accept: bytes | None = None) -> Request:
-    return Request("POST", "/login", b"", [] if accept is None else [(b"accept", accept)], None, "id")
+    return Request("POST", "/login", b"", {} if accept is None else {b"accept": [accept]}, None, "id")
 
 
 @pytest.mark.parametrize(("error", "body"), EXAMPLES, ids=lambda value: type(value).__name__)

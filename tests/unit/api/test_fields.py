@@ -15,7 +15,7 @@ JSON = b"application/json"
 
 
 def a_request(body: bytes, media_type: bytes | None, query: bytes = b"") -> Request:
-    headers = [] if media_type is None else [(b"content-type", media_type)]
+    headers = {} if media_type is None else {b"content-type": [media_type]}
     return Request("POST", "/x", query, headers, None, str(uuid4()), body=body)
 
 
