@@ -72,6 +72,7 @@ class Register:
             Unavailable: No hash thread or no database in time; nothing was stored, or the answer was lost.
         """
         checked = self._check(typed)
+        self.passwords.refuse_if_full(Lane.REGISTER)  # before anybody is looked up or counted
         self.throttle.count(address_counters(CounterKind.REGISTRATION, address))
         taken = [
             FieldFault(identifier.kind, "taken")

@@ -205,3 +205,13 @@ def test_registrations_from_one_address_are_limited_and_faulty_ones_are_not_coun
         run(world.register(Registration(username="eve", password=PASSWORD), address="192.0.2.7"))
     run(world.register(Registration(username="eve", password=PASSWORD), address="192.0.2.8"))
     run(world.register(Registration(username="bob", password=PASSWORD)))
+
+
+def test_whoever_finds_no_place_for_a_hash_is_neither_looked_up_nor_counted() -> None:
+    world = World(InstantPasswords(is_saturated=True))
+    world.add_user()
+    for _ in range(LIMITS[CounterKind.REGISTRATION].at_most + 1):
+        with pytest.raises(HashPoolSaturated):
+            run(world.register(Registration(username="ada", password=PASSWORD), address="198.51.100.7"))
+    world.passwords.is_saturated = False
+    run(world.register(Registration(username="eve", password=PASSWORD), address="198.51.100.7"))
