@@ -261,8 +261,17 @@ def tell(soak: Soak) -> dict[int, float]:
 
 
 def failed(node: Node) -> list[str]:
-    """The node's counters of what it answered with 5xx, to whomever."""
-    return [line for line in metrics_text(node).splitlines() if "tidegate_requests_total{" in line and 'status="5' in line]
+    """What the node answered with 5xx: but for 503, as many as the callers who had ended their sending (ADR 0013)."""
+    lines = metrics_text(node).splitlines()
+    answered = [line for line in lines if "tidegate_requests_total{" in line and 'status="5' in line]
+    gone = [line for line in lines if "tidegate_hash_refused_total{" in line and 'reason="gone"' in line]
+    told = [line for line in answered if 'status="503"' in line]
+    is_explained = _sum_of(told) <= _sum_of(gone)
+    return [line for line in answered if line not in told or not is_explained]
+
+
+def _sum_of(lines: list[str]) -> float:
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 @pytest.mark.full
