@@ -110,7 +110,9 @@ def test_the_surplus_is_refused_before_any_hash_is_done_and_the_rest_is_served(
     assert client.get("/.well-known/jwks.json").status == 200
     # Nobody is looked up for a login that cannot be served: that there is no such user is not known.
     assert is_refused(client.form("/login", {"username": fresh_name(), "password": PASSWORD}))
-    assert client.form("/login", {"username": slow[0]}).status == 400
+    # Nor is a form read: what is wrong with it is told once there is room (ADR 0018).
+    assert is_refused(client.form("/login", {"username": slow[0]}))
+    assert client.form("/refresh", {}).status == 400
     assert is_refused(client.send_json("/register", {"username": fresh_name(), "password": PASSWORD}))
     ready = client.get("/health/ready")
     assert ready.status == 200, "a node that is full is of use, and comes back by itself"
@@ -122,6 +124,7 @@ def test_the_surplus_is_refused_before_any_hash_is_done_and_the_rest_is_served(
     statement = "SELECT count(*) FROM sessions JOIN users ON userid = user_id WHERE username = ANY($1)"
     assert value(node.dsn, statement, slow) == PLACES, "who was refused must leave nothing behind"
     assert client.log_in(somebody.username)
+    assert client.form("/login", {"username": slow[0]}).status == 400
 
 
 def test_identical_retries_share_one_hash(node: Node, lines: list[Line], slow: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Turns away logins that no thread will be free for, before they are parsed: in a storm nine in ten end here (ADR 0018).
 
-Only what is written as nearly every client writes it is recognised. Whatever is not goes the ordinary way, and hears there
-what it would have heard here.
+Only what is written as nearly every client writes it is recognised; whatever is not goes the ordinary way, and is refused
+there if its form is right. Here the form is not read: what is wrong with it is told once there is room.
 """
 
 import re
