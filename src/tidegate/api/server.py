@@ -260,14 +260,7 @@ class Connection(asyncio.Protocol):
 
     def _turns_away(self, data: bytes) -> bool:
         """Answer *data*, if it is a request of its own that can be answered unparsed; whether it was."""
-        if (
-            self._head_bytes
-            or not self._is_in_head
-            or self._task
-            or self._waiting
-            or self._is_last
-            or not self._is_writable
-        ):
+        if self._head_bytes or self._task or not self._is_writable:
             return False
         application = self._server.application
         turned_away = application.turned_away(data, self._address)
@@ -426,7 +419,6 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             request.outcome = "client_gone"
             application.seen(request, None)
-            self._waiting.clear()
             return
         self._write(request, answer)
         application.seen(request, answer.status)

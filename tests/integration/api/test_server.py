@@ -50,6 +50,7 @@ class Running:
         self.stop = asyncio.Event()
         self._clients: asyncio.Queue[Client | None] = asyncio.Queue()
         self.port = 0
+        self.server: HttpServer
 
     async def watch(self, _request: Request) -> Answer:
         self._clients.put_nowait(current_client())
@@ -100,6 +101,7 @@ async def a_server(
         keep_alive_s=keep_alive_s,
         is_uniform=is_uniform,
     )
+    running.server = server
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         running.port = listener.getsockname()[1]

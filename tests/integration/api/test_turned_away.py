@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.integration.api.test_server import Connection, a_server
+from tidegate.api import server
 from tidegate.api.turnstile import Turnstile
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
@@ -56,6 +57,19 @@ def test_who_is_turned_away_and_then_rests_is_closed_in_time() -> None:
     asyncio.run(story())
 
 
+def test_who_is_turned_away_first_thing_is_not_taken_for_slow() -> None:
+    async def story() -> None:
+        async with asyncio.timeout(20), a_server(turnstile=closed(), receive_deadline_s=0.2) as running:
+            client = await Connection.to(running.port)
+            await client.send(LOGIN)
+            assert await client.reply() == (503, REFUSED)
+            await asyncio.sleep(0.6)
+            await client.send(ECHO)
+            assert await client.reply() == (200, b"empty")
+
+    asyncio.run(story())
+
+
 def test_what_comes_in_pieces_or_behind_another_request_is_parsed() -> None:
     async def story() -> None:
         async with asyncio.timeout(20), a_server(turnstile=closed()) as running:
@@ -68,6 +82,48 @@ def test_what_comes_in_pieces_or_behind_another_request_is_parsed() -> None:
             await behind.send(LOGIN)
             assert await behind.reply() == (200, b"slow")
             assert await behind.reply() == (404, NOT_FOUND)
+
+    asyncio.run(story())
+
+
+def test_a_piece_of_a_head_that_looks_like_a_login_is_a_piece_of_a_head() -> None:
+    async def story() -> None:
+        async with asyncio.timeout(20), a_server(turnstile=closed()) as running:
+            client = await Connection.to(running.port)
+            await client.send_all([b"GET /echo HTTP/1.1\r\nA: ", LOGIN], pause_s=0.05)
+            assert await client.reply() == (200, b"abc")
+
+    asyncio.run(story())
+
+
+class Unread(asyncio.Transport):
+    """To a client that does not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def test_who_does_not_read_is_told_nothing_more() -> None:
+    """Else refusals would pile up in memory for as long as somebody sends."""
+
+    async def story() -> None:
+        async with a_server(turnstile=closed()) as running:
+            transport = Unread()
+            connection = server.Connection(running.server, asyncio.get_running_loop())
+            connection.connection_made(transport)
+            connection.data_received(LOGIN)
+            assert len(transport.written) == 1
+            connection.pause_writing()
+            connection.data_received(LOGIN)
+            assert len(transport.written) == 1
+            connection.connection_lost(None)
 
     asyncio.run(story())
 
