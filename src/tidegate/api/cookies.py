@@ -5,7 +5,7 @@ from typing import Final
 
 from tidegate.api.http import Header, Request
 
-_NAME: Final = b"tidegate_device"
+DEVICE_COOKIE: Final = b"tidegate_device"
 _PATH: Final = "/login"
 """Nothing else needs it, so nothing else is sent it."""
 
@@ -30,14 +30,15 @@ class DeviceCookie:
         for line in request.header_values(b"cookie"):
             for pair in line.split(b";"):
                 name, _, value = pair.partition(b"=")
-                if name.strip() == _NAME:
+                if name.strip() == DEVICE_COOKIE:
                     return value.strip().decode("latin-1")
         return None
 
     def set(self, token: str) -> Header:
         """The header that gives *token* to the client."""
         secure = "; Secure" if self.is_secure else ""
+        kept = f"Max-Age={self.max_age_s}; HttpOnly; SameSite=Lax{secure}"
         return (
             b"set-cookie",
-            f"{_NAME.decode()}={token}; Path={_PATH}; Max-Age={self.max_age_s}; HttpOnly; SameSite=Lax{secure}".encode(),
+            f"{DEVICE_COOKIE.decode()}={token}; Path={_PATH}; {kept}".encode(),
         )

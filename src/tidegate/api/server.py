@@ -181,6 +181,7 @@ class Connection(asyncio.Protocol):
         "_client",
         "_head_bytes",
         "_headers",
+        "_is_between",
         "_is_in_head",
         "_is_last",
         "_is_late",
@@ -211,6 +212,7 @@ class Connection(asyncio.Protocol):
         self._body_size = 0
         self._head_bytes = 0
         self._parsed_head_bytes = 0
+        self._is_between = True
         self._is_in_head = True
         self._is_last = False
         self._is_late = False
@@ -260,7 +262,7 @@ class Connection(asyncio.Protocol):
 
     def _turns_away(self, data: bytes) -> bool:
         """Answer *data*, if it is a request of its own that can be answered unparsed; whether it was."""
-        if self._head_bytes or self._task or not self._is_writable:
+        if not self._is_between or self._task or not self._is_writable:
             return False
         application = self._server.application
         turned_away = application.turned_away(data, self._address)
@@ -297,6 +299,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._is_between = False
         server = self._server
         server.resting.pop(self, None)
         server.receiving.setdefault(self, self._loop.time())
@@ -346,6 +349,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is whole: answer it, or let it wait its turn."""
+        self._is_between = True
         self._is_in_head = True
         self._head_bytes = 0
         self._server.receiving.pop(self, None)

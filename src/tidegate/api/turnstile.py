@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
+from tidegate.api.cookies import DEVICE_COOKIE
 from tidegate.api.http import BODY_BYTES_MAX
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.lanes import Lane
@@ -20,7 +21,7 @@ _HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-
 """Whole, and none of them folded (RFC 9112 section 5)."""
 
 _UNUSUAL: Final = re.compile(
-    rb"transfer-encoding|\nexpect:|\nupgrade|connection:(?! keep-alive\r)|problem\+json|tidegate_device"
+    rb"transfer-encoding|\nexpect:|\nupgrade|connection:(?! keep-alive\r)|problem\+json|" + DEVICE_COOKIE
 )
 """In lower case: what frames the body, asks for another answer, or gives the request another lane. The parser heeds
 Proxy-Connection as well as Connection."""

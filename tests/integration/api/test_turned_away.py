@@ -96,6 +96,19 @@ def test_a_piece_of_a_head_that_looks_like_a_login_is_a_piece_of_a_head() -> Non
     asyncio.run(story())
 
 
+def test_a_head_that_began_behind_another_request_goes_on() -> None:
+    """Else one client's octets would be read as two different rows of requests, by us and by a proxy before us."""
+
+    async def story() -> None:
+        async with asyncio.timeout(20), a_server(turnstile=closed()) as running:
+            client = await Connection.to(running.port)
+            await client.send_all([ECHO + b"GET /echo HTTP/1.1\r\nA: ", LOGIN], pause_s=0.05)
+            assert await client.reply() == (200, b"empty")
+            assert await client.reply() == (200, b"abc")
+
+    asyncio.run(story())
+
+
 class Unread(asyncio.Transport):
     """To a client that does not read."""
 
