@@ -21,10 +21,10 @@ PRIMARY_WAL_BYTES_PER_S: Final = 200e6
 """That one primary writes and sends to its replicas without falling behind: a tenth of a fast local disk."""
 
 CACHE_COMMANDS_PER_S: Final = 100_000.0
-"""Of one Valkey, whose one thread answered 145,000 unpipelined commands a second on the machine of STACK.md."""
+"""Of one Valkey, whose one thread answered 145,000 unpipelined commands a second when the stack was chosen."""
 
 QUEUE_MESSAGES_PER_S: Final = 20_000.0
-"""Of one stream: 21,000 to 27,000 acknowledged a second were measured with one node (EMBEDDED.md section 5)."""
+"""Of one stream: 21,000 to 27,000 acknowledged a second were measured with one node when the stack was chosen."""
 
 CONNECTIONS_PER_PROCESS: Final = 9
 """Eight of the pool (TIDEGATE_DATABASE_CONNECTIONS) and the one that hears of revocations."""

@@ -57,8 +57,8 @@ _TAKEN: Final = """\
 | {LOOP_BUSY:.0%} | of the thread in which an API process does everything but hash |
 | {PRIMARY_CORES} cores, busy for {PRIMARY_BUSY:.0%} | the largest primary |
 | {wal:.0f} MB/s | of WAL that a primary writes and sends |
-| {CACHE_COMMANDS_PER_S:,.0f} commands/s | of one Valkey: 145,000 were measured (STACK.md), unpipelined |
-| {QUEUE_MESSAGES_PER_S:,.0f} messages/s | of one stream: 21,000 to 27,000 acknowledged were measured |
+| {CACHE_COMMANDS_PER_S:,.0f} commands/s | of one Valkey: 145,000 were measured when the stack was chosen, unpipelined |
+| {QUEUE_MESSAGES_PER_S:,.0f} messages/s | of one stream: 21,000 to 27,000 acknowledged were measured then |
 | {LOOKS_PER_LOGIN:.0f} looks, {REFRESHES_PER_LOGIN:.0f} refreshes | that come with each login while the crowd is there |
 | {SESSIONS_PER_USER:.0f} | live sessions of a user |
 | {CONNECTIONS_PER_PROCESS} | connections to the primary of an API process |
