@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 
 from tests.support.databases import drop_database, make_database
-from tidegate.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.embedded.postgres_programs import EmbeddedPostgresError
 
 
 def _in_wheel(package: str) -> Path:

@@ -8,8 +8,7 @@ from typing import Final
 
 from tidegate.config import SettingsError
 from tidegate.domain.errors import DatabaseUnavailable
-from tidegate.embedded.postgres import EmbeddedPostgresError
-from tidegate.embedded.valkey import EmbeddedValkeyError
+from tidegate.embedded.server import EmbeddedServerError
 from tidegate.migrations.errors import (
     MigrationBlocked,
     MigrationChanged,
@@ -61,8 +60,7 @@ EXPECTED: Final = (
     DatabaseUnavailable,
     MigrationError,
     KeyFileError,
-    EmbeddedPostgresError,
-    EmbeddedValkeyError,
+    EmbeddedServerError,
 )
 """What may come out of the parts that a command calls; anything else is a bug and shows its traceback."""
 

@@ -19,9 +19,9 @@ from tidegate.cli.folder import DataFolder, open_data_folder
 from tidegate.cli.options import data_folder
 from tidegate.cli.supervision import Child, Signals, say, tend_all
 from tidegate.config import PREFIX, Settings
-from tidegate.embedded import postgres, valkey
 from tidegate.embedded.children import StopStep, spawn
 from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.embedded.server import EmbeddedServer
 from tidegate.embedded.valkey import EmbeddedValkey, EmbeddedValkeyError
 from tidegate.migrations.runner import Runner
 from tidegate.settings_building import build_settings
@@ -132,14 +132,14 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         if not (folder.postgres / "cluster" / "PG_VERSION").exists():
             say(f"tidegate: making the database in {folder.path}")
         running.callback(server.stop)
-        database = Child("PostgreSQL", lambda: _start_server(server), postgres.STOPPING)
+        database = Child("PostgreSQL", lambda: _start_server(server), server.stopping)
         database.tend()
         texts = dict(texts) | {"TIDEGATE_PRIMARY_DSN": server.dsn()}
         children = [database]
         if not settings.cache_url:
             valkey_server = EmbeddedValkey(folder.valkey, program=settings.valkey_program)
             running.callback(valkey_server.stop)
-            cache = Child("Valkey", lambda: _start_valkey(valkey_server), valkey.STOPPING)
+            cache = Child("Valkey", lambda: _start_server(valkey_server), valkey_server.stopping)
             if _is_started(cache, must=settings.valkey_program is not None):
                 children.append(cache)
                 texts["TIDEGATE_CACHE_URL"] = valkey_server.url
@@ -157,12 +157,7 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         say("tidegate: stopping")
 
 
-def _start_server(server: EmbeddedPostgres) -> "subprocess.Popen[bytes]":
-    server.start()
-    return server.process
-
-
-def _start_valkey(server: EmbeddedValkey) -> "subprocess.Popen[bytes]":
+def _start_server(server: EmbeddedServer) -> "subprocess.Popen[bytes]":
     server.start()
     return server.process
 

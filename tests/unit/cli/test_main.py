@@ -10,8 +10,7 @@ from tidegate.cli import exits, main
 from tidegate.cli.exits import EXPECTED, CommandFailed, failure
 from tidegate.config import SettingsError
 from tidegate.domain.errors import DatabaseUnavailable
-from tidegate.embedded.postgres import EmbeddedPostgresError
-from tidegate.embedded.valkey import EmbeddedValkeyError
+from tidegate.embedded.server import EmbeddedServerError
 from tidegate.migrations import errors as migration_errors
 from tidegate.migrations.errors import MigrationError
 from tidegate.settings_sources import UnreadableSettingsError
@@ -59,8 +58,7 @@ EXPECTED_ERRORS = [
     (SettingsError("a"), exits.WRONG_SETTINGS),
     (UnreadableSettingsError("a"), exits.UNREADABLE_FILE),
     (DatabaseUnavailable(), exits.UNAVAILABLE),
-    (EmbeddedPostgresError("a"), exits.UNAVAILABLE),
-    (EmbeddedValkeyError("a"), exits.UNAVAILABLE),
+    (EmbeddedServerError("a"), exits.UNAVAILABLE),
     (KeyFileError("A."), exits.WRONG_SETTINGS),
     (migration_errors.SchemaNewerThanProgram(("0009",)), exits.WRONG_SCHEMA),
     (migration_errors.SchemaOlderThanProgram(("0009",)), exits.WRONG_SCHEMA),
