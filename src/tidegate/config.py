@@ -325,6 +325,10 @@ class Settings:
         Path | None,
         Meaning(text="The program valkey-server. Empty: the wheel's, else Debian's.", for_up=True),
     ] = None
+    nats_program: Annotated[
+        Path | None,
+        Meaning(text="The program nats-server. Empty: the wheel's, else Debian's.", for_up=True),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from tests.support.client import FORM, Reply
 from tests.support.nodes import Node
+from tests.support.waiting import until
 
 _TRIES_MAX = 1_000
 """Connections until each of a few processes has enough; that so many do not suffice happens never."""
@@ -112,10 +113,20 @@ def standing_still(pids: Sequence[int]) -> Iterator[None]:
     try:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
+        until(lambda: not any(map(_may_run, pids)), "a process goes on after SIGSTOP")
         yield
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+def _may_run(pid: int) -> bool:
+    """Whether a thread of *pid* has not stopped yet (proc(5); state T): the kernel stops them one by one."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if stat.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return True
+    return False
 
 
 def answers_as_they_come(lines: Sequence[Line]) -> Iterator[tuple[Line, Reply]]:

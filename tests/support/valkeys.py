@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from tests.support.lines import standing_still
+from tidegate.embedded.server import OneProgramServer
 from tidegate.embedded.valkey import EmbeddedValkey
 
 
@@ -24,13 +25,13 @@ def own_valkey() -> Iterator[EmbeddedValkey]:
 
 
 @contextlib.contextmanager
-def frozen(server: EmbeddedValkey) -> Iterator[None]:
+def frozen(server: OneProgramServer) -> Iterator[None]:
     """Let *server* stand still, as on a machine that hangs: connections are taken and stay open, nothing is answered."""
     with standing_still([server.process.pid]):
         yield
 
 
-def kill(server: EmbeddedValkey) -> None:
+def kill(server: OneProgramServer) -> None:
     """End *server* with kill -9; it may be started again."""
     server.process.kill()
     server.process.wait()
