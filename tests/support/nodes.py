@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.client import Client
+from tidegate.embedded.children import spawn
 from tidegate.tokens.keys import create_key_file
 
 READY_WITHIN_S = 30.0
@@ -106,8 +107,13 @@ def running_worker(node: Node) -> Iterator[subprocess.Popen[bytes]]:
 @contextlib.contextmanager
 def _running(command: str, environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / f"{command}.out").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate", command], env=dict(environment), stdout=output, stderr=output, cwd=folder
+        # Bound to us: a test run that is killed leaves no node behind.
+        process = spawn(
+            [sys.executable, "-m", "tidegate", command],
+            death_signal=signal.SIGTERM,
+            output=output,
+            environment=environment,
+            working_folder=folder,
         )
     try:
         yield process
