@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -158,51 +157,40 @@ def test_a_stranger_on_its_port_is_not_taken_for_it(folder: Path) -> None:
 
 
 def test_it_waits_for_the_server_that_a_killed_owner_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two servers that write into one store ruin it. This orphan hears of its owner's death only when it runs again."""
-    orphan = orphaned(folder)
-    os.kill(orphan, signal.SIGSTOP)
-    server = EmbeddedNats(folder)
-    asleep_before_its_start: list[bool] = []
-    sleep = time.sleep
+    """Two servers that write into one store ruin it. This orphan takes its time."""
+    with EmbeddedNats(folder) as orphan:
+        store_one(orphan)
+        server = EmbeddedNats(folder)
+        asleep_before_its_start: list[bool] = []
+        sleep = time.sleep
 
-    def wake_the_orphan(duration_s: float) -> None:
-        asleep_before_its_start.append(server._process is None)
-        os.kill(orphan, signal.SIGCONT)
-        sleep(duration_s)
+        def end_the_orphan(duration_s: float) -> None:
+            asleep_before_its_start.append(server._process is None)
+            orphan.process.terminate()
+            orphan.process.wait()
+            sleep(duration_s)
 
-    monkeypatch.setattr("tidegate.embedded.server.time.sleep", wake_the_orphan)
-    with server:
-        assert asleep_before_its_start[0]
-        assert stored(server) == 1
+        monkeypatch.setattr("tidegate.embedded.server.time.sleep", end_the_orphan)
+        with server:
+            assert asleep_before_its_start[0]
+            assert stored(server) == 1
 
 
-def orphaned(folder: Path) -> int:
-    """The process id of a NATS over *folder* with one message, whose owner was killed while it stood still."""
+def test_it_ends_when_its_owner_is_killed(folder: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from tests.integration.embedded.test_nats import store_one
 from tidegate.embedded.nats import EmbeddedNats
 server = EmbeddedNats(Path(sys.argv[1]))
 server.start()
-store_one(server)
 print(server.process.pid, flush=True)
 time.sleep(600)
 """
     owner = subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE, text=True)
-    try:
-        assert owner.stdout is not None
-        pid = int(owner.stdout.readline())
-        os.kill(pid, signal.SIGSTOP)
-        return pid
-    finally:
-        owner.kill()
-        owner.communicate()
-
-
-def test_what_a_killed_owner_left_ends_by_itself(folder: Path) -> None:
-    orphan = orphaned(folder)
-    os.kill(orphan, signal.SIGCONT)
+    assert owner.stdout is not None
+    orphan = int(owner.stdout.readline())
+    owner.kill()
+    owner.communicate()
     until(lambda: not is_running(orphan), "it still runs")
 
 
