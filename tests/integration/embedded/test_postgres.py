@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 import tidegate.embedded.postgres_programs as programs_module
+from tests.support.servers import kill
 from tidegate.embedded.children import SystemUser, spawn
 from tidegate.embedded.postgres import EmbeddedPostgres
 from tidegate.embedded.postgres_programs import EmbeddedPostgresError
@@ -85,6 +86,23 @@ def test_it_starts_again_after_it_was_killed(folder: Path) -> None:
         assert ask(server.dsn(), "SELECT 1") == 1
         assert not left.exists()
     killed.stop()
+
+
+def test_one_that_is_not_durable_loses_nothing_that_it_acknowledged_when_it_is_killed(folder: Path) -> None:
+    """Tests that kill it ask what was acknowledged; only a power failure may cost something."""
+
+    async def write_and_kill(server: EmbeddedPostgres) -> None:
+        connection = await asyncpg.connect(server.dsn())
+        await connection.execute("CREATE TABLE kept (n int)")
+        await connection.execute("CHECKPOINT")
+        await connection.execute("INSERT INTO kept VALUES (1)")
+        kill(server)
+        connection.terminate()
+
+    with EmbeddedPostgres(folder, durable=False) as server:
+        asyncio.run(write_and_kill(server))
+        server.start()
+        assert ask(server.dsn(), "SELECT count(*) FROM kept") == 1
 
 
 def test_a_server_that_died_is_started_again_under_the_same_dsn(folder: Path) -> None:
