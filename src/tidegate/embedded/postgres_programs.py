@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tidegate.embedded.children import SystemUser, run
 from tidegate.embedded.server import ENVIRONMENT, EmbeddedServerError
+
+_CONNECT_S_MAX: Final = 5
 
 
 class EmbeddedPostgresError(EmbeddedServerError):
@@ -87,6 +90,17 @@ class PostgresPrograms:
             last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
             raise EmbeddedPostgresError(f"{program} failed: {last}")
         return done.stdout
+
+    def ask(self, dsn: str, query: str) -> str:
+        """The only value that *query* returns from the server at *dsn*, as text.
+
+        Raises:
+            EmbeddedPostgresError: It cannot be reached, or refuses.
+        """
+        # Without a limit it would wait for ever for a server that stands still.
+        return self.run(
+            "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", query, f"{dsn}&connect_timeout={_CONNECT_S_MAX}"
+        ).strip()
 
 
 def _found(*, user: SystemUser, copies: Path) -> Iterator[Path]:
