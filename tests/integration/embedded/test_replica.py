@@ -228,7 +228,9 @@ async def write_until_killed(primary: EmbeddedPostgres) -> list[int]:
     acknowledged: list[int] = []
 
     async def write_numbers(first: int) -> None:
-        with contextlib.suppress(asyncpg.PostgresConnectionError, ConnectionError, asyncpg.InterfaceError):
+        # InternalClientError: what the driver makes of a server that dies between two messages.
+        dying = (asyncpg.PostgresConnectionError, ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+        with contextlib.suppress(*dying):
             connection = await asyncpg.connect(primary.dsn())
             for number in range(first, first + 1_000_000):
                 await connection.execute("INSERT INTO kept VALUES ($1)", number)
