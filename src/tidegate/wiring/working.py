@@ -35,10 +35,12 @@ async def run_worker(settings: Settings) -> None:
             loop = WorkerLoop(
                 jobs=PostgresJobs(primary),
                 record_logins=RecordLogins(),
-                clean_up_sessions=CleanUpSessions(
-                    sessions=PostgresSessions(primary, lifetimes=session_lifetimes(settings)),
-                    dead_for_s=settings.access_token_ttl_s + _DEAD_FOR_S_MIN,
-                ),
+                clean_ups=[
+                    CleanUpSessions(
+                        sessions=PostgresSessions(primary, lifetimes=session_lifetimes(settings)),
+                        dead_for_s=settings.access_token_ttl_s + _DEAD_FOR_S_MIN,
+                    ),
+                ],
                 on_failure=report,
                 poll_interval_s=settings.worker_poll_interval_ms / 1000,
             )

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tidegate.ports import Jobs
-from tidegate.usecases.clean_up_sessions import CleanUpSessions
 from tidegate.usecases.record_logins import RecordLogins
 
 JOBS_AT_ONCE_MAX: Final = 500
 """In one transaction. Updates by unnest cost a tenth of single ones from some hundred rows on (STACK.md section 4)."""
+
+CleanUp = Callable[[], Awaitable[bool]]
+"""Does one bounded batch; True when there may be more to do at once."""
 
 _FAILURE_PAUSE_S_MIN: Final = 0.1
 _FAILURE_PAUSE_S_MAX: Final = 5.0
@@ -25,7 +27,7 @@ class WorkerLoop:
         *,
         jobs: Jobs,
         record_logins: RecordLogins,
-        clean_up_sessions: CleanUpSessions,
+        clean_ups: Sequence[CleanUp],
         on_failure: Callable[[Exception], None],
         poll_interval_s: float = 0.2,
         cleanup_interval_s: float = 60.0,
@@ -36,7 +38,7 @@ class WorkerLoop:
         Args:
             jobs: Where they wait.
             record_logins: Takes the jobs `LoginSucceeded`.
-            clean_up_sessions: Does one batch a call.
+            clean_ups: Called one after the other.
             on_failure: Told of every round that failed; the round is tried again.
             poll_interval_s: How long to wait when no job was waiting.
             cleanup_interval_s: How long to wait when there was nothing to clean up.
@@ -44,7 +46,7 @@ class WorkerLoop:
         """
         self._jobs = jobs
         self._record_logins = record_logins
-        self._clean_up_sessions = clean_up_sessions
+        self._clean_ups = clean_ups
         self._on_failure = on_failure
         self._poll_interval_s = poll_interval_s
         self._cleanup_interval_s = cleanup_interval_s
@@ -94,7 +96,7 @@ class WorkerLoop:
     async def _clean_up(self) -> bool:
         if self._monotonic() < self._cleanup_due_at:
             return False
-        is_more = await self._clean_up_sessions()
+        is_more = any([await clean_up() for clean_up in self._clean_ups])
         if not is_more:
             self._cleanup_due_at = self._monotonic() + self._cleanup_interval_s
         return is_more

@@ -49,7 +49,7 @@ async def working(world: PostgresWorld) -> AsyncIterator[WorkerLoop]:
     loop = WorkerLoop(
         jobs=PostgresJobs(world.pool),
         record_logins=RecordLogins(),
-        clean_up_sessions=CleanUpSessions(sessions=world.sessions, dead_for_s=60, at_most=3),
+        clean_ups=[CleanUpSessions(sessions=world.sessions, dead_for_s=60, at_most=3)],
         on_failure=lambda _: None,
         poll_interval_s=0.01,
     )

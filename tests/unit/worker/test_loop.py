@@ -10,7 +10,7 @@ from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.jobs import LoginSucceeded
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
 from tidegate.usecases.record_logins import RecordLogins
-from tidegate.worker.loop import JOBS_AT_ONCE_MAX, WorkerLoop
+from tidegate.worker.loop import JOBS_AT_ONCE_MAX, CleanUp, WorkerLoop
 
 BOB = UUID("00000000-0000-4000-8000-000000000001")
 ANN = UUID("00000000-0000-4000-8000-000000000002")
@@ -83,7 +83,7 @@ def loop_of(
     loop = WorkerLoop(
         jobs=jobs,
         record_logins=RecordLogins(),
-        clean_up_sessions=CleanUpSessions(sessions=removal or FakeRemoval(0), dead_for_s=60, at_most=at_most),
+        clean_ups=[CleanUpSessions(sessions=removal or FakeRemoval(0), dead_for_s=60, at_most=at_most)],
         on_failure=failures.append,
         poll_interval_s=0,
         cleanup_interval_s=60,
@@ -148,7 +148,7 @@ def test_a_stop_does_not_wait_for_the_pause() -> None:
         loop = WorkerLoop(
             jobs=FakeJobs(),
             record_logins=RecordLogins(),
-            clean_up_sessions=CleanUpSessions(sessions=FakeRemoval(0), dead_for_s=60),
+            clean_ups=[CleanUpSessions(sessions=FakeRemoval(0), dead_for_s=60)],
             on_failure=lambda _: None,
             poll_interval_s=3_600,
         )
@@ -179,3 +179,27 @@ def test_nothing_is_recorded_when_nobody_logged_in() -> None:
     batch = FakeBatch([])
     asyncio.run(record(batch))
     assert batch.recorded == []
+
+
+def test_no_clean_up_waits_for_the_backlog_of_another() -> None:
+    """One batch each, as long as one of them has more."""
+    done: list[str] = []
+
+    def clean_up(name: str, batches: int) -> CleanUp:
+        async def do_one() -> bool:
+            done.append(name)
+            return done.count(name) < batches
+
+        return do_one
+
+    jobs = FakeJobs(after_round=lambda rounds: loop.stop() if rounds == 6 else None)
+    loop = WorkerLoop(
+        jobs=jobs,
+        record_logins=RecordLogins(),
+        clean_ups=[clean_up("long", 3), clean_up("short", 1)],
+        on_failure=lambda _: None,
+        poll_interval_s=0,
+        monotonic=HandMonotonic(),
+    )
+    asyncio.run(loop.run())
+    assert done == ["long", "short"] * 3
