@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, Self
 from uuid import UUID
 
 from tidegate.domain.claims import AccessClaims, DeviceGrant, RefreshGrant
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import NewSession, Rotation, SessionView
@@ -32,10 +33,15 @@ class UserReader(UserFinder, Protocol):
 class UserWriter(Protocol):
     """Changes users on the primary."""
 
-    async def add(self, user: NewUser) -> None:
+    async def add(self, user: NewUser, *, once: KeyedRequest | None = None) -> None:
         """Store *user*; when this returns, the user can log in and survives a crash (promise P1).
 
+        Args:
+            user: With an id that nobody has.
+            once: The request that asks for it, if it has an idempotency key: user and key are stored, or neither.
+
         Raises:
+            IdempotencyKeyTaken: A request with the key of *once* took effect before; *user* was not stored.
             IdentifierTaken: The database holds one of the identifiers already, however many tried at once.
         """
 
@@ -108,17 +114,42 @@ class Sessions(Protocol):
     async def revoke_all(self, user_id: UUID, *, but: UUID | None = None) -> int:
         """Revoke every live session of *user_id*, except *but*; how many there were."""
 
-    async def change_password(self, new: NewSession, *, old: str, stored: str) -> bool:
+    async def change_password(self, new: NewSession, *, old: str, stored: str, once: KeyedRequest | None = None) -> bool:
         """Store *stored* as the password, revoke every session of the user and open *new*, all or nothing.
 
         Args:
             new: The session that the change continues in; its user is the one whose password changes.
             old: The stored password that the caller verified against.
             stored: The new password's hash.
+            once: The request that asks for it, if it has an idempotency key: the key is stored with the change.
 
         Returns:
             False, and nothing is written, if *old* is not the stored password any more.
+
+        Raises:
+            IdempotencyKeyTaken: A request with the key of *once* took effect before; nothing was written.
         """
+
+
+class IdempotencyKeys(Protocol):
+    """Knows which requests took effect under an idempotency key within the last `KEPT_S`, as fresh as the primary.
+
+    It takes no key: whoever stores the effect does, in the same transaction (`once` of `UserWriter.add`).
+    """
+
+    async def made_by(self, request: KeyedRequest) -> UUID | None:
+        """The id of what *request* made when it took effect; None: no request with its key did.
+
+        Raises:
+            IdempotencyKeyReused: Another request took effect under its key.
+        """
+
+
+class IdempotencyKeyRemoval(Protocol):
+    """Removes the keys that mean nothing any more."""
+
+    async def remove_expired(self, *, at_most: int) -> int:
+        """Remove expired keys and return how many; fewer than *at_most* means that there are no more."""
 
 
 class Revocations(Protocol):

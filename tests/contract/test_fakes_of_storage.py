@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from tests.contract.idempotency import IdempotencyContract
 from tests.contract.revocations import RevocationsContract
 from tests.contract.sessions import LIFETIMES, OpeningContract, RotationContract, SessionLifeContract
 from tests.contract.users import ProfilesContract, UserStoreContract
@@ -20,6 +21,7 @@ class FakeWorld:
         self.users = InMemoryUsers()
         self.sessions = InMemorySessions(self.users, lifetimes=LIFETIMES)
         self.revocations = InMemoryRevocations(self.sessions)
+        self.keys = self.users.keys
 
     async def jobs(self) -> list[LoginSucceeded]:
         return self.sessions.jobs
@@ -36,6 +38,12 @@ class FakeWorld:
     async def count(self) -> int:
         return self.sessions.count
 
+    async def let_keys_age(self, seconds: float) -> None:
+        self.keys.let_pass(seconds)
+
+    async def count_keys(self) -> int:
+        return self.keys.count
+
 
 class TestInMemoryUsers(UserStoreContract, ProfilesContract):
     @asynccontextmanager
@@ -50,6 +58,12 @@ class TestInMemorySessions(OpeningContract, RotationContract, SessionLifeContrac
 
 
 class TestInMemoryRevocations(RevocationsContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[FakeWorld]:
+        yield FakeWorld()
+
+
+class TestInMemoryIdempotencyKeys(IdempotencyContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[FakeWorld]:
         yield FakeWorld()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from tests.fakes.users import InMemoryUsers
 from tidegate.domain.claims import RefreshGrant
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.sessions import FIRST_GENERATION, Fate, NewSession, Rotation, SessionLifetimes, SessionView
 
@@ -107,11 +108,13 @@ class InMemorySessions:
         others = [row.view.session_id for row in self._of(user_id) if row.view.session_id != but]
         return sum([await self.revoke(session_id) for session_id in others])
 
-    async def change_password(self, new: NewSession, *, old: str, stored: str) -> bool:
+    async def change_password(self, new: NewSession, *, old: str, stored: str, once: KeyedRequest | None = None) -> bool:
+        self._users.keys.refuse_if_taken(once)
         if not self._users.replace_password(new.user_id, old=old, new=stored):
             return False
         await self.revoke_all(new.user_id)
         self._add(new)
+        self._users.keys.take(once, new.session_id)
         return True
 
     async def remove_dead(self, *, dead_for_s: float, at_most: int) -> int:

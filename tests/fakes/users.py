@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from tests.fakes.idempotency import InMemoryIdempotencyKeys
 from tidegate.domain.errors import FieldFault, IdentifierTaken
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import (
     DISABLED_MARK,
     IdentifierKind,
@@ -27,9 +29,11 @@ class InMemoryUsers:
 
     Attributes:
         found: How often somebody was looked up.
+        keys: Under which they were added, or their passwords changed.
     """
 
     def __init__(self) -> None:
+        self.keys = InMemoryIdempotencyKeys()
         self._rows: dict[UUID, _Row] = {}
         self.found = 0
 
@@ -48,7 +52,8 @@ class InMemoryUsers:
         row = self._rows.get(user_id)
         return None if row is None else row.profile
 
-    async def add(self, user: NewUser, *, noted_in: int = 0) -> None:
+    async def add(self, user: NewUser, *, noted_in: int = 0, once: KeyedRequest | None = None) -> None:
+        self.keys.refuse_if_taken(once)
         for kind in IdentifierKind:
             value = getattr(user, kind.value)
             if value is not None and await self.find(LoginIdentifier(kind, value)) is not None:
@@ -63,6 +68,7 @@ class InMemoryUsers:
             last_login=None,
         )
         self._rows[user.user_id] = _Row(profile, user.password_hash)
+        self.keys.take(once, user.user_id)
 
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
         return self.replace_password(user_id, old=old, new=new)

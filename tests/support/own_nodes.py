@@ -25,3 +25,26 @@ def own_node(postgres: EmbeddedPostgres, *, has_worker: bool = False, **settings
     finally:
         drop_database(postgres, name)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def two_own_nodes(
+    postgres: EmbeddedPostgres, *, processes: tuple[int, int] = (1, 1), **settings: str
+) -> Iterator[tuple[Node, Node]]:
+    """Start two nodes of one installation with *settings*: one database and the same secrets.
+
+    Args:
+        processes: How many API processes each has.
+    """
+    with own_node(postgres, has_worker=False, API_PROCESSES=str(processes[0]), **settings) as first:
+        folder = Path(tempfile.mkdtemp(prefix="tidegate-node-"))
+        shared = {
+            "REFRESH_MAC_KEY": first.environment["TIDEGATE_REFRESH_MAC_KEY"],
+            "SIGNING_KEYS_FILE": str(first.keys_file),
+            "ISSUER": f"http://127.0.0.1:{first.port}",
+        }
+        try:
+            with running_node(first.dsn, folder, API_PROCESSES=str(processes[1]), **settings, **shared) as second:
+                yield first, second
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -46,6 +46,8 @@ ANSWERS: Final[dict[type[e.TidegateError], Told]] = {
     e.MethodNotAllowed: Told(405, "method not allowed"),
     e.RequestTooLarge: Told(413, "request too large"),
     e.UnsupportedMediaType: Told(415, "unsupported media type"),
+    # The draft's status for it (section 2.7, ADR 0019).
+    e.IdempotencyKeyReused: Told(422, "idempotency key reused"),
     e.Unavailable: Told(503, "service unavailable"),
 }
 

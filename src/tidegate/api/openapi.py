@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tidegate.api.errors import ANSWERS
+from tidegate.api.idempotency import PATTERN
 from tidegate.api.schemas import (
     Availability,
     Health,
@@ -108,6 +109,7 @@ class Operation:
         query: Names of required query parameters.
         security: The name of the security scheme.
         is_conditional: Answers 304 to If-None-Match.
+        is_repeatable: Takes an Idempotency-Key (ADR 0019).
     """
 
     summary: str
@@ -118,6 +120,7 @@ class Operation:
     query: tuple[str, ...] = ()
     security: str | None = None
     is_conditional: bool = False
+    is_repeatable: bool = False
 
 
 def _form(properties: Schema, *required: str) -> Schema:
@@ -133,8 +136,11 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         refusals=(*_BODY, 403, 404, 429),
         form=LOGIN_FORM,
         json=REGISTRATION,
+        is_repeatable=True,
     ),
-    ("POST", "/register"): Operation(summary="Register", ok=Outcome, refusals=(*_BODY, 429), json=REGISTRATION),
+    ("POST", "/register"): Operation(
+        summary="Register", ok=Outcome, refusals=(*_BODY, 429), json=REGISTRATION, is_repeatable=True
+    ),
     ("POST", "/refresh"): Operation(
         summary="Exchange a refresh token for the next token pair",
         ok=Tokens,
@@ -160,6 +166,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         refusals=(*_BODY, 401, 403, 429),
         form=_form({"current_password": _SECRET, "new_password": _NEW_SECRET}, "current_password", "new_password"),
         security="bearer",
+        is_repeatable=True,
     ),
     ("GET", "/me/sessions"): Operation(summary="List one's sessions", ok=SessionsBody, refusals=(401,), security="bearer"),
     ("DELETE", "/me/sessions/{id}"): Operation(
@@ -223,6 +230,14 @@ def _messages() -> dict[int, list[str]]:
     return messages
 
 
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A random string of the client's, such as a UUID, in quotes or without "
+    "(draft-ietf-httpapi-idempotency-key-header). A request that is sent again with its key within 24 hours happens once "
+    "and is answered alike; another request with that key is 422. Ignored where a form logs in.",
+    "schema": {"type": "string", "pattern": PATTERN},
+}
 _CONDITIONAL_HEADERS: Final = {
     "ETag": {"description": "RFC 9110 section 8.8.3.", "required": True, "schema": {"type": "string"}},
     "Cache-Control": {"required": True, "schema": {"const": "private, no-cache"}},
@@ -288,6 +303,8 @@ def _parameters(template: str, operation: Operation) -> list[dict[str, Any]]:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}})
     if operation.is_conditional:
         parameters.append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
+    if operation.is_repeatable:
+        parameters.append(_IDEMPOTENCY_KEY)
     return parameters
 
 
@@ -308,6 +325,7 @@ def _responses(method: str, template: str, operation: Operation) -> dict[str, An
     if operation.is_conditional:
         responses["200"]["headers"] = _CONDITIONAL_HEADERS
         responses["304"] = {"description": "What If-None-Match names still stands", "headers": _CONDITIONAL_HEADERS}
-    for status in sorted({*operation.refusals, 405, 500, 503}):
+    key_refusals = (422,) if operation.is_repeatable else ()
+    for status in sorted({*operation.refusals, *key_refusals, 405, 500, 503}):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return responses

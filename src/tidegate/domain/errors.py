@@ -13,6 +13,7 @@
     │   ├── UnknownUser         nobody has this login identifier
     │   ├── WrongPassword
     │   ├── TooManyAttempts     the caller's own excess; says nothing of the password
+    │   ├── IdempotencyKeyReused  another request had this key before
     │   ├── UserDisabled        told only to who knows the password
     │   ├── InvalidAccessToken  RFC 6750 section 3.1, invalid_token
     │   ├── InvalidRefreshToken RFC 6749 section 5.2, invalid_grant
@@ -21,6 +22,7 @@
         ├── HashPoolSaturated
         ├── DatabaseUnavailable
         ├── Contended           what we relied on changed under us, and again
+        │   └── IdempotencyKeyTaken  the same request took effect meanwhile
         └── DeadlineExceeded
 
 Anything else that is raised is a bug and is answered 500 without detail. The classes hold data, neither prose nor status:
@@ -160,6 +162,10 @@ class TooManyAttempts(Refusal):
         self.retry_after_s = retry_after_s
 
 
+class IdempotencyKeyReused(Refusal):
+    """Another request than this one took effect under the same idempotency key."""
+
+
 class UserDisabled(Refusal):
     """The password is right, but the user may not log in.
 
@@ -222,6 +228,10 @@ class DatabaseUnavailable(Unavailable):
 
 class Contended(Unavailable):
     """The row that a decision relied on was changed by somebody else, each time we tried."""
+
+
+class IdempotencyKeyTaken(Contended):
+    """A request with this idempotency key took effect between our looking for one and our own; nothing was done again."""
 
 
 class DeadlineExceeded(Unavailable):

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final, Protocol
 from uuid import UUID
 
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, StoredCredentials
 from tidegate.existence.shared_filter import NOWHERE
 from tidegate.ports import ExistenceFilter, UserFinder, UserReader, UserWriter
@@ -17,12 +18,13 @@ keeper for half a millisecond; who holds it for longer has been stopped in the m
 class NotingUsers(UserReader, UserWriter, Protocol):
     """A store of users that tells the database in which filter a new one has been noted."""
 
-    async def add(self, user: NewUser, *, noted_in: int = NOWHERE) -> None:
+    async def add(self, user: NewUser, *, noted_in: int = NOWHERE, once: KeyedRequest | None = None) -> None:
         """As `UserWriter.add`.
 
         Args:
             user: As there.
             noted_in: What `ExistenceFilter.add` gave for the user's identifiers.
+            once: As there.
         """
 
 
@@ -45,9 +47,9 @@ class FilteredUsers:
         """See `ports.UserReader.credentials`."""
         return await self._users.credentials(user_id)
 
-    async def add(self, user: NewUser) -> None:
+    async def add(self, user: NewUser, *, once: KeyedRequest | None = None) -> None:
         """See `ports.UserWriter.add`. Noted first, so that there is no moment in which the user exists and is not noted."""
-        await self._users.add(user, noted_in=await self._note(user))
+        await self._users.add(user, noted_in=await self._note(user), once=once)
 
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
         """See `ports.UserWriter.rehash`."""

@@ -66,6 +66,18 @@ CREATE TABLE jobs (
     created_at timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
+-- Requests that took effect under an idempotency key, written by the transaction of that effect (ADR 0019).
+-- key_mac and request_mac are HMACs under the installation's secret, of which nobody can read key, names or password.
+-- made is the id of what the request made: the answer is made again from it, and never stored.
+CREATE TABLE idempotency_keys (
+    key_mac     bytea PRIMARY KEY,
+    request_mac bytea NOT NULL,
+    made        uuid NOT NULL,
+    expires_at  timestamptz NOT NULL
+);
+
+CREATE INDEX idempotency_keys_expires_at ON idempotency_keys (expires_at);
+
 -- Who may say "nobody has this name" without looking (ADR 0014; the whole of it: storage/sql/existence.sql). The sequence is
 -- a variable that no snapshot hides and no rollback takes back: 0, nobody; -n, the filter of note n is being completed; n,
 -- the node that has the filter of note n decides alone. Whoever adds a name that is not noted in that filter waits, before

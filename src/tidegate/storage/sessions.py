@@ -5,8 +5,10 @@ from typing import Final
 from uuid import UUID
 
 from tidegate.domain.claims import RefreshGrant
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.sessions import Fate, NewSession, Rotation, SessionLifetimes, SessionView
 from tidegate.storage.coalescing import BATCH_KEYS_MAX, WRITES_AT_ONCE_MAX, Coalescer
+from tidegate.storage.idempotency import take_key
 from tidegate.storage.pools import PrimaryPool
 
 _SHOWN_MAX: Final = 100
@@ -118,11 +120,20 @@ class PostgresSessions:
         revoked = await self._pool.fetch("revoke_sessions_of_user", user_id, but)
         return sum(row["was_live"] for row in revoked)
 
-    async def change_password(self, new: NewSession, *, old: str, stored: str) -> bool:
+    async def change_password(self, new: NewSession, *, old: str, stored: str, once: KeyedRequest | None = None) -> bool:
         """See `ports.Sessions.change_password`."""
+        try:
+            await self._change_password(new, old, stored, once)
+        except _PasswordMovedOn:
+            return False
+        return True
+
+    async def _change_password(self, new: NewSession, old: str, stored: str, once: KeyedRequest | None) -> None:
         async with self._pool.transaction() as work:
+            if once is not None:
+                await take_key(work, once, made=new.session_id)
             if await work.fetchrow("lock_user_of_password", new.user_id, old) is None:
-                return False
+                raise _PasswordMovedOn  # takes the key back too
             await work.fetchrow("replace_password", new.user_id, stored)
             await work.fetch("revoke_sessions_of_user", new.user_id, None)
             await work.fetchrow(
@@ -134,9 +145,12 @@ class PostgresSessions:
                 new.device,
                 new.address,
             )
-        return True
 
     async def remove_dead(self, *, dead_for_s: float, at_most: int) -> int:
         """See `ports.SessionRemoval.remove_dead`."""
         row = await self._pool.fetchrow("remove_dead_sessions", timedelta(seconds=dead_for_s), at_most)
         return 0 if row is None else int(row[0])
+
+
+class _PasswordMovedOn(Exception):  # noqa: N818 - the end of a transaction, not an error
+    """The stored password is not the one that the change relied on."""

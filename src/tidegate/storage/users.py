@@ -6,10 +6,12 @@ from typing import Final
 from uuid import UUID
 
 from tidegate.domain.errors import FieldFault, IdentifierTaken
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
 from tidegate.storage.coalescing import BATCH_KEYS_MAX, READS_AT_ONCE_MAX, Coalescer
 from tidegate.storage.connections import Row
 from tidegate.storage.failures import UniqueViolated
+from tidegate.storage.idempotency import take_key
 from tidegate.storage.pools import PrimaryPool
 
 _FIND: Final = {
@@ -55,26 +57,22 @@ class PostgresUsers:
     async def _profiles(self, asked: list[UUID]) -> dict[UUID, Profile]:
         return {row["userid"]: _profile(row) for row in await self._pool.fetch("user_profiles", asked)}
 
-    async def add(self, user: NewUser, *, noted_in: int = 0) -> None:
+    async def add(self, user: NewUser, *, noted_in: int = 0, once: KeyedRequest | None = None) -> None:
         """See `ports.UserWriter.add`.
 
         Args:
             user: As there.
             noted_in: The note of the existence filter that has the user's names; 0: none has, so a node that decides alone
                 has to give way first (ADR 0014).
+            once: As there.
         """
         try:
-            await self._pool.fetchrow(
-                "add_user",
-                user.user_id,
-                user.username,
-                user.email,
-                user.phone_number,
-                user.password_hash,
-                user.full_name,
-                user.birth_date,
-                str(noted_in),
-            )
+            if once is None:
+                await self._pool.fetchrow("add_user", *_columns(user), str(noted_in))
+                return
+            async with self._pool.transaction() as work:
+                await take_key(work, once, made=user.user_id)
+                await work.fetchrow("add_user", *_columns(user), str(noted_in))
         except UniqueViolated as violated:
             taken = _IDENTIFIER_OF.get(violated.constraint)
             if taken is None:
@@ -89,6 +87,19 @@ class PostgresUsers:
         """See `ports.Profiles.change_profile`."""
         row = await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date)
         return None if row is None else _profile(row)
+
+
+def _columns(user: NewUser) -> tuple[object, ...]:
+    """What add_user (sql/users.sql) stores."""
+    return (
+        user.user_id,
+        user.username,
+        user.email,
+        user.phone_number,
+        user.password_hash,
+        user.full_name,
+        user.birth_date,
+    )
 
 
 def _credentials(row: Row | None) -> StoredCredentials | None:

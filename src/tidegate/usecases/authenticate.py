@@ -25,3 +25,16 @@ class Authenticate:
         if await self.revocations.is_revoked(claims.session_id):
             raise InvalidAccessToken
         return claims
+
+    def signed(self, access_token: str) -> AccessClaims:
+        """Return the claims of *access_token*, even if its session is over; who calls this says why that may be.
+
+        Raises:
+            InvalidAccessToken: Malformed, expired or not ours.
+        """
+        return self.access_tokens.verify(access_token)
+
+    async def refuse_revoked(self, claims: AccessClaims) -> None:
+        """Raise as a call would if the session of *claims*, which are `signed`, has been revoked."""
+        if await self.revocations.is_revoked(claims.session_id):
+            raise InvalidAccessToken

@@ -1,10 +1,12 @@
 """Gives a user a new password and ends everything that the old one opened."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from tidegate.domain.claims import AccessClaims, TokenPair
 from tidegate.domain.credentials import normalise_password
 from tidegate.domain.errors import Contended, InvalidAccessToken, WrongPassword
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
 from tidegate.domain.throttling import device_counters
@@ -41,6 +43,16 @@ class ChangePassword:
             WrongPassword: *current* is not the user's.
             Unavailable: No hash thread or no database in time.
         """
+        return self.first_pair(claims.user_id, await self.change(claims, current=current, new=new, origin=origin))
+
+    async def change(
+        self, claims: AccessClaims, *, current: str, new: str, origin: Origin, once: KeyedRequest | None = None
+    ) -> UUID:
+        """As above, but return the session that the caller goes on in; with *once*, its key is stored with the change.
+
+        Raises:
+            IdempotencyKeyTaken: A request with the key of *once* took effect before.
+        """
         current = normalise_password(current, field="current_password")
         profile = await self.profiles.profile(claims.user_id)
         if profile is None:
@@ -64,12 +76,15 @@ class ChangePassword:
                 address=origin.address,
             )
             stored = await self.passwords.hash(wish, lane=Lane.KNOWN_DEVICE)
-            if await self.sessions.change_password(session, old=user.stored_password, stored=stored):
-                return TokenPair(
-                    self.access_tokens.issue(user.user_id, session.session_id),
-                    self.refresh_tokens.make(session.session_id, FIRST_GENERATION),
-                )
+            if await self.sessions.change_password(session, old=user.stored_password, stored=stored, once=once):
+                return session.session_id
         raise Contended
+
+    def first_pair(self, user_id: UUID, session_id: UUID) -> TokenPair:
+        """The tokens of a session that has just begun: always the same refresh token, an access token made now."""
+        return TokenPair(
+            self.access_tokens.issue(user_id, session_id), self.refresh_tokens.make(session_id, FIRST_GENERATION)
+        )
 
 
 def _identifiers(profile: Profile) -> list[LoginIdentifier]:

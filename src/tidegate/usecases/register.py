@@ -7,6 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from tidegate.domain.errors import FaultCollector, FieldFault, IdentifierTaken
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.lanes import Lane
 from tidegate.domain.throttling import CounterKind, address_counters
 from tidegate.domain.users import (
@@ -36,7 +37,7 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Checked:
+class CheckedRegistration:
     """A registration whose every field may stand."""
 
     identifiers: list[LoginIdentifier]
@@ -71,9 +72,17 @@ class Register:
             IdentifierTaken: Somebody has one of the names.
             Unavailable: No hash thread or no database in time; nothing was stored, or the answer was lost.
         """
+        return await self.store(self.admit(typed, address=address))
+
+    def admit(self, typed: Registration, *, address: str | None) -> CheckedRegistration:
+        """Do all that costs nothing: the fields, whether there is a place for the hash, how many came from *address*."""
         checked = self._check(typed)
         self.passwords.refuse_if_full(Lane.REGISTER)  # before anybody is looked up or counted
         self.throttle.count(address_counters(CounterKind.REGISTRATION, address))
+        return checked
+
+    async def store(self, checked: CheckedRegistration, *, once: KeyedRequest | None = None) -> UUID:
+        """Do the rest: nobody has the names, the hash, the row; with *once*, the request's key is stored with the user."""
         taken = [
             FieldFault(identifier.kind, "taken")
             for identifier in checked.identifiers
@@ -92,10 +101,10 @@ class Register:
             full_name=checked.full_name,
             birth_date=checked.birth_date,
         )
-        await self.writers.add(user)
+        await self.writers.add(user, once=once)
         return user.user_id
 
-    def _check(self, typed: Registration) -> _Checked:
+    def _check(self, typed: Registration) -> CheckedRegistration:
         """Check every field before refusing any, so that a person corrects them all in one go."""
         faults = FaultCollector()
         names = {
@@ -116,4 +125,4 @@ class Register:
             faults.add("password", "missing")
         faults.raise_if_any()
         assert password is not None  # else there was a fault
-        return _Checked(identifiers, password, full_name, birth_date)
+        return CheckedRegistration(identifiers, password, full_name, birth_date)

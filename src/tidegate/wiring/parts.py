@@ -16,6 +16,7 @@ from tidegate.cache.address import read_address
 from tidegate.cache.client import CacheClient
 from tidegate.cache.counters import ValkeyCounters
 from tidegate.config import Settings
+from tidegate.domain.idempotency import Keying
 from tidegate.domain.sessions import SessionLifetimes
 from tidegate.domain.throttling import CounterKind, Limit
 from tidegate.domain.users import LoginIdentifier
@@ -144,6 +145,14 @@ def name_digest(settings: Settings) -> Callable[[LoginIdentifier], bytes]:
     """What stands for a name among the counters: it tells nothing to who reads them, and is the same on every node."""
     mac = PurposeMac(settings.refresh_mac_key, purpose=b"tidegate names under throttle v1")
     return lambda identifier: mac(f"{identifier.kind}:{identifier.value}".encode())
+
+
+def request_keying(settings: Settings) -> Keying:
+    """What is kept of requests under an idempotency key; the same on every node."""
+    return Keying(
+        mac_of_key=PurposeMac(settings.refresh_mac_key, purpose=b"tidegate idempotency key v1"),
+        mac_of_request=PurposeMac(settings.refresh_mac_key, purpose=b"tidegate request under idempotency key v1"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

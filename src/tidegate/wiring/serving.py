@@ -46,6 +46,7 @@ from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import PROFILES
 from tidegate.profiles.remembered import RememberedProfiles
+from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.sessions import PostgresSessions
@@ -54,8 +55,10 @@ from tidegate.throttle.throttle import CountingThrottle
 from tidegate.tokens.device import DeviceTokenCodec
 from tidegate.tokens.ids import RandomIds
 from tidegate.tokens.refresh import RefreshTokenCodec
+from tidegate.usecases.act_once import ActOnce
 from tidegate.usecases.authenticate import Authenticate
 from tidegate.usecases.change_password import ChangePassword
+from tidegate.usecases.change_password_once import ChangePasswordOnce
 from tidegate.usecases.change_profile import ChangeProfile
 from tidegate.usecases.introspect import Introspect
 from tidegate.usecases.log_in import LogIn
@@ -63,6 +66,7 @@ from tidegate.usecases.log_out import LogOut
 from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.refresh import Refresh
 from tidegate.usecases.register import Register
+from tidegate.usecases.register_once import RegisterOnce
 from tidegate.usecases.revoke import Revoke
 from tidegate.wiring.existence import Users, filtered
 from tidegate.wiring.parts import (
@@ -76,6 +80,7 @@ from tidegate.wiring.parts import (
     open_primary,
     open_throttle,
     open_tokens,
+    request_keying,
     session_lifetimes,
 )
 from tidegate.wiring.profiles import open_profiles
@@ -200,17 +205,20 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
     normalise = normaliser(settings)
     access, refresh = parts.tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
     authenticate = Authenticate(access_tokens=access, revocations=parts.feed)
+    act_once = ActOnce(keys=PostgresIdempotencyKeys(parts.primary), throttle=throttle)
+    keying = request_keying(settings)
+    register_user = Register(
+        normalise=normalise,
+        rules=rules,
+        readers=parts.people.newcomers,
+        writers=users,
+        passwords=passwords,
+        throttle=throttle,
+        ids=ids,
+        clock=clock,
+    )
     register = RegisterEndpoint(
-        register=Register(
-            normalise=normalise,
-            rules=rules,
-            readers=parts.people.newcomers,
-            writers=users,
-            passwords=passwords,
-            throttle=throttle,
-            ids=ids,
-            clock=clock,
-        )
+        register=register_user, register_once=RegisterOnce(register=register_user, act_once=act_once, keying=keying)
     )
     log_in = LogIn(
         users=users,
@@ -252,7 +260,17 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         logout=LogoutEndpoint(authenticate=authenticate, log_out=LogOut(sessions=sessions)),
         read_me=ReadMeEndpoint(authenticate=authenticate, profiles=profiles),
         change_me=ChangeMeEndpoint(authenticate=authenticate, change_profile=ChangeProfile(profiles=profiles, clock=clock)),
-        change_password=PasswordEndpoint(authenticate=authenticate, change_password=change_password),
+        change_password=PasswordEndpoint(
+            authenticate=authenticate,
+            change_password=change_password,
+            change_password_once=ChangePasswordOnce(
+                authenticate=authenticate,
+                change_password=change_password,
+                sessions=sessions,
+                act_once=act_once,
+                keying=keying,
+            ),
+        ),
         list_sessions=ListSessionsEndpoint(authenticate=authenticate, sessions=sessions),
         end_session=EndSessionEndpoint(authenticate=authenticate, sessions=sessions),
         availability=AvailabilityEndpoint(users=users, normalise=normalise, throttle=throttle, is_offered=not is_hardened),

@@ -6,8 +6,10 @@ from typing import Final
 
 from tidegate.config import Settings
 from tidegate.observability.log import open_log
+from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.jobs import PostgresJobs
 from tidegate.storage.sessions import PostgresSessions
+from tidegate.usecases.clean_up_idempotency_keys import CleanUpIdempotencyKeys
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
 from tidegate.usecases.record_logins import RecordLogins
 from tidegate.wiring.parts import open_primary, session_lifetimes
@@ -40,6 +42,7 @@ async def run_worker(settings: Settings) -> None:
                         sessions=PostgresSessions(primary, lifetimes=session_lifetimes(settings)),
                         dead_for_s=settings.access_token_ttl_s + _DEAD_FOR_S_MIN,
                     ),
+                    CleanUpIdempotencyKeys(keys=PostgresIdempotencyKeys(primary)),
                 ],
                 on_failure=report,
                 poll_interval_s=settings.worker_poll_interval_ms / 1000,

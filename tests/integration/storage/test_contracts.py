@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.contract.idempotency import IdempotencyContract
 from tests.contract.revocations import RevocationsContract
 from tests.contract.sessions import OpeningContract, RotationContract, SessionLifeContract
 from tests.contract.users import ProfilesContract, UserStoreContract
@@ -36,6 +37,11 @@ class TestPostgresUsers(_OnADatabase, UserStoreContract, ProfilesContract):
 
 
 class TestPostgresSessions(_OnADatabase, OpeningContract, RotationContract, SessionLifeContract):
+    def opened(self) -> AbstractAsyncContextManager[PostgresWorld]:
+        return opened_world(self.dsn)
+
+
+class TestPostgresIdempotencyKeys(_OnADatabase, IdempotencyContract):
     def opened(self) -> AbstractAsyncContextManager[PostgresWorld]:
         return opened_world(self.dsn)
 

@@ -12,6 +12,7 @@ import asyncpg
 from tests.contract.sessions import LIFETIMES
 from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.sessions import SessionLifetimes
+from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.sessions import PostgresSessions
 from tidegate.storage.user_administration import UserAdministration
@@ -53,6 +54,7 @@ class PostgresWorld:
         self.outside = outside
         self.users = PostgresUsers(pool)
         self.sessions = PostgresSessions(pool, lifetimes=lifetimes)
+        self.keys = PostgresIdempotencyKeys(pool)
         self.administration = UserAdministration(pool)
 
     async def jobs(self) -> list[LoginSucceeded]:
@@ -76,6 +78,13 @@ class PostgresWorld:
 
     async def count(self) -> int:
         return int(await self.outside.fetchval("SELECT count(*) FROM sessions"))
+
+    async def let_keys_age(self, seconds: float) -> None:
+        query = "UPDATE idempotency_keys SET expires_at = expires_at - $1::interval"
+        await self.outside.execute(query, timedelta(seconds=seconds))
+
+    async def count_keys(self) -> int:
+        return int(await self.outside.fetchval("SELECT count(*) FROM idempotency_keys"))
 
 
 @asynccontextmanager

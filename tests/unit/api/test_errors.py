@@ -26,6 +26,8 @@ EXAMPLES: list[tuple[e.TidegateError, bytes]] = [
     (e.RequestTooLarge(), b'{"code":"413","message":"request too large"}'),
     (e.UnsupportedMediaType(), b'{"code":"415","message":"unsupported media type"}'),
     (e.HashPoolSaturated(retry_after_s=3.0), b'{"code":"503","message":"service unavailable"}'),
+    (e.IdempotencyKeyReused(), b'{"code":"422","message":"idempotency key reused"}'),
+    (e.IdempotencyKeyTaken(), b'{"code":"503","message":"service unavailable"}'),
     (e.TooManyAttempts(retry_after_s=7.2), b'{"code":"429","message":"too many attempts"}'),
     (e.DatabaseUnavailable(), b'{"code":"503","message":"service unavailable"}'),
     (e.Contended(), b'{"code":"503","message":"service unavailable"}'),

@@ -11,6 +11,7 @@ from tests.fakes.existence import ExactExistence
 from tests.fakes.users import InMemoryUsers
 from tests.unit.existence.worlds import opened_world, username
 from tidegate.domain.errors import IdentifierTaken
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import LoginIdentifier, NewUser, StoredCredentials
 from tidegate.existence import filtered_users
 from tidegate.existence.filtered_users import FilteredUsers, Newcomers
@@ -33,10 +34,10 @@ class WatchedUsers(InMemoryUsers):
         self.asked.append(identifier)
         return await super().find(identifier)
 
-    async def add(self, user: NewUser, *, noted_in: int = NOWHERE) -> None:
+    async def add(self, user: NewUser, *, noted_in: int = NOWHERE, once: KeyedRequest | None = None) -> None:
         self.noted_in.append(noted_in)
         self.known_before &= user.username in self._existence.names
-        await super().add(user)
+        await super().add(user, once=once)
 
 
 class World:
@@ -132,3 +133,11 @@ def test_while_the_filter_is_loading_a_registration_looks_up_every_name() -> Non
     world.existence.is_loaded = False
     assert asyncio.run(world.newcomers.find(ADA)) is None
     assert world.store.asked == [ADA]
+
+
+def test_the_key_of_a_request_is_handed_on_with_the_user() -> None:
+    """Else the user would be stored without it, and the repetition refused as taken (ADR 0019)."""
+    world = World()
+    request, ada = KeyedRequest(b"key", b"request"), new_user(username="ada")
+    asyncio.run(world.users.add(ada, once=request))
+    assert asyncio.run(world.store.keys.made_by(request)) == ada.user_id

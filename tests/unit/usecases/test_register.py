@@ -10,6 +10,7 @@ from tests.fakes.passwords import InstantPasswords
 from tests.fakes.tokens import nth_user
 from tests.unit.usecases.world import LIMITS, PASSWORD, World, new_user
 from tidegate.domain.errors import FieldFault, HashPoolSaturated, IdentifierTaken, InvalidRequest, TooManyAttempts
+from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.lanes import Lane
 from tidegate.domain.throttling import CounterKind
 from tidegate.domain.users import NewUser
@@ -173,9 +174,9 @@ def test_nothing_is_stored_before_the_password_is_hashed() -> None:
     world = World(Watched())
     add = world.users.add
 
-    async def noted_add(user: NewUser, *, noted_in: int = 0) -> None:
+    async def noted_add(user: NewUser, *, noted_in: int = 0, once: KeyedRequest | None = None) -> None:
         added.append(user)
-        await add(user, noted_in=noted_in)
+        await add(user, noted_in=noted_in, once=once)
 
     world.users.add = noted_add  # type: ignore[method-assign] # a fake of one test
     run(world.register(Registration(username="ada", password=PASSWORD)))

@@ -12,15 +12,20 @@ from tests.fakes.tokens import FakeAccessTokens, FakeDeviceTokens, FakeIds, Fake
 from tests.fakes.users import InMemoryUsers
 from tidegate.domain.claims import AccessClaims, TokenPair
 from tidegate.domain.errors import FieldFault, InvalidRequest
+from tidegate.domain.idempotency import Keying
 from tidegate.domain.lanes import Lane
 from tidegate.domain.throttling import CounterKind, Limit
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser
 from tidegate.throttle.throttle import CountingThrottle
+from tidegate.usecases.act_once import ActOnce
+from tidegate.usecases.authenticate import Authenticate
 from tidegate.usecases.change_password import ChangePassword
+from tidegate.usecases.change_password_once import ChangePasswordOnce
 from tidegate.usecases.log_in import LoggedIn, LogIn, Origin
 from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.refresh import Refresh, Refreshed
 from tidegate.usecases.register import Register
+from tidegate.usecases.register_once import RegisterOnce
 
 PASSWORD = "correct horse"
 PHONE = Origin("A phone", "192.0.2.7")
@@ -135,6 +140,18 @@ class World:
             refresh_tokens=self.refresh_tokens,
             throttle=self.throttle,
             ids=self.ids,
+        )
+        self.keys = self.users.keys
+        self.act_once = ActOnce(keys=self.keys, throttle=self.throttle)
+        keying = Keying(mac_of_key=lambda text: b"key:" + text, mac_of_request=lambda text: b"request:" + text)
+        self.register_once = RegisterOnce(register=self.register, act_once=self.act_once, keying=keying)
+        self.authenticate = Authenticate(access_tokens=self.access_tokens, revocations=self.revocations)
+        self.change_password_once = ChangePasswordOnce(
+            authenticate=self.authenticate,
+            change_password=self.change_password,
+            sessions=self.sessions,
+            act_once=self.act_once,
+            keying=keying,
         )
         self.refresh = Refresh(sessions=self.sessions, access_tokens=self.access_tokens, refresh_tokens=self.refresh_tokens)
 
