@@ -144,6 +144,17 @@ class Settings:
     receive_deadline_ms: Annotated[
         int, Meaning(text="By when a request must have arrived whole.", unit="milliseconds", low=100, high=120_000)
     ] = 10_000
+    stop_notice_ms: Annotated[
+        int,
+        Meaning(
+            text="How long a node that is told to stop still answers everything but /health/ready, so that load balancers "
+            "send the next to others and no request is lost.",
+            unit="milliseconds",
+            low=0,
+            high=60_000,
+            otherwise="1000 behind a proxy (TIDEGATE_TRUSTED_HOPS), else 0",
+        ),
+    ]
     worker_poll_interval_ms: Annotated[
         int, Meaning(text="How often an idle worker looks for jobs.", unit="milliseconds", low=10, high=60_000)
     ] = 200
@@ -328,6 +339,10 @@ class Settings:
     nats_program: Annotated[
         Path | None,
         Meaning(text="The program nats-server. Empty: the wheel's, else Debian's.", for_up=True),
+    ] = None
+    haproxy_program: Annotated[
+        Path | None,
+        Meaning(text="The program haproxy. Empty: the wheel's, else Debian's.", for_up=True),
     ] = None
 
 

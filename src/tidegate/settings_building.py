@@ -17,6 +17,9 @@ from tidegate.settings_node import share_of, usable_cores, usable_memory_bytes
 PLACEHOLDER: Final = "change-me"
 """What .env.example has where a secret belongs; it starts nothing."""
 
+STOP_NOTICE_MS: Final = 1_000
+"""By default, behind a balancer: ours asks four times a second and waits 0.35 s for the answer (`balancer/haproxy.py`)."""
+
 _SECRET_BYTES_MIN: Final = 32
 """A MAC key as long as the output of its hash, SHA-256 (RFC 2104 section 3)."""
 
@@ -176,6 +179,7 @@ def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     complete.setdefault("metrics_port", complete["port"] + 1_000)
     host = complete["host"]
     complete.setdefault("issuer", f"http://{f'[{host}]' if ':' in host else host}:{complete['port']}")
+    complete.setdefault("stop_notice_ms", STOP_NOTICE_MS if complete["trusted_hops"] else 0)
     if complete["api_processes"] == 0:
         complete["api_processes"] = processes_by_default(
             usable_cores(), lent=complete["database_connections"], budget=complete["database_connections_budget"]

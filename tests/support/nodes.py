@@ -75,10 +75,11 @@ class Node:
 
 @contextlib.contextmanager
 def running_node(dsn: str, folder: Path, **settings: str) -> Iterator[Node]:
-    """Start the API on free ports with *settings* (names without TIDEGATE_), and stop it at the end."""
+    """Start the API with *settings* (names without TIDEGATE_), on free ports if they name none, and stop it at the end."""
     port, metrics_port = free_ports(2)
     keys_file = folder / "signing_keys.json"
-    create_key_file(keys_file)
+    if "SIGNING_KEYS_FILE" not in settings:
+        create_key_file(keys_file)
     given = {
         "PRIMARY_DSN": dsn,
         "PORT": str(port),
@@ -91,7 +92,7 @@ def running_node(dsn: str, folder: Path, **settings: str) -> Iterator[Node]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
     environment |= {f"TIDEGATE_{name}": value for name, value in given.items()}
     with _running("api", environment, folder) as process:
-        node = Node(port, metrics_port, dsn, folder, process, environment)
+        node = Node(int(given["PORT"]), int(given["METRICS_PORT"]), dsn, folder, process, environment)
         _await_ready(node)
         yield node
 

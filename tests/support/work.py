@@ -196,7 +196,7 @@ def work_per_request(dsn: str, folder: Path) -> dict[str, Work]:
 
     async def measure(log: JsonLog) -> dict[str, Work]:
         shared = SharedMemory(profile_stamps=make_stamp_memory(), existence=None)
-        async with open_application(settings, log, shared) as application:
+        async with open_application(settings, log, shared, asyncio.Event()) as application:
             server = HttpServer(
                 application=application, request_deadline_s=15, receive_deadline_s=10, keep_alive_s=75, is_uniform=False
             )

@@ -86,6 +86,7 @@ class HttpServer:
         self.is_uniform = is_uniform
         self.connections: set[Connection] = set()
         self.date = b""
+        self.is_leaving = False
         self.is_stopping = False
         self._all_gone = asyncio.Event()
         # Each in the order of its times, oldest first: a sweep looks at those that are due and no others.
@@ -102,7 +103,9 @@ class HttpServer:
             (self.resting, keep_alive_s, Connection.end),
         )
 
-    async def serve(self, listener: socket.socket, *, until: asyncio.Event, drain_s: float, backlog: int) -> None:
+    async def serve(
+        self, listener: socket.socket, *, until: asyncio.Event, drain_s: float, backlog: int, notice_s: float = 0.0
+    ) -> None:
         """Accept and answer until *until* is set, then let requests under way end, for *drain_s* at most.
 
         Args:
@@ -110,6 +113,10 @@ class HttpServer:
             until: The signal to stop.
             drain_s: After that the connections that are left are cut.
             backlog: Connections that the kernel holds for us.
+            notice_s: How long everything is still answered, before *drain_s* begins, while load balancers learn from
+                /health/ready that they are to send the next to others. Else requests of theirs would be lost: a listening
+                socket that is closed resets what the kernel has accepted, and a connection at rest that is closed may have
+                a request on its way (ADR 0020).
         """
         loop = asyncio.get_running_loop()
         sweeping = asyncio.create_task(self._sweep())
@@ -117,6 +124,8 @@ class HttpServer:
         accepting = await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=backlog)
         try:
             await until.wait()
+            if notice_s:
+                await self._take_leave(notice_s)
         finally:
             accepting.close()
             self.is_stopping = True
@@ -127,6 +136,13 @@ class HttpServer:
             for connection in list(self.connections):
                 connection.cut()
             sweeping.cancel()
+
+    async def _take_leave(self, notice_s: float) -> None:
+        """Go on as before for *notice_s*, but let each connection, new ones too, end with its next answer."""
+        self.is_leaving = True
+        for connection in self.connections:
+            connection.answer_once_more()
+        await asyncio.sleep(notice_s)
 
     def forget(self, connection: "Connection") -> None:
         """It is gone."""
@@ -214,7 +230,7 @@ class Connection(asyncio.Protocol):
         self._parsed_head_bytes = 0
         self._is_between = True
         self._is_in_head = True
-        self._is_last = False
+        self._is_last = server.is_leaving
         self._is_late = False
         self._is_refused = False
         self._is_writable = True
@@ -442,6 +458,10 @@ class Connection(asyncio.Protocol):
             self._close()
         elif self not in self._server.receiving:
             self._server.resting[self] = self._loop.time()
+
+    def answer_once_more(self) -> None:
+        """Close behind the next answer, and say so with it."""
+        self._is_last = True
 
     def end(self) -> None:
         """Close once what has been asked is answered."""

@@ -40,8 +40,8 @@ BACKLOG: Final = 4_096
 _METRICS_PREFIX: Final = "tidegate-metrics-"
 """Of a folder that holds the counts of one `tidegate api`; its process number follows."""
 
-_STOPPING: Final = (StopStep(signal.SIGTERM, 13.0),)
-"""A process lets requests under way end within 10 s; beyond that it is stuck."""
+_STOP_PATIENCE_S: Final = 13.0
+"""A process lets requests under way end within 10 s, after its notice; beyond that it is stuck."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
             existence = make_memory(settings, tell=lambda reason: say(f"tidegate: {reason}"))
             shared = [stamps] if existence is None else [stamps, existence]
             children = [
-                _child(number, [listener.fileno(), *shared], environment, folder)
+                _child(number, [listener.fileno(), *shared], environment, folder, stopping=_stopping(settings))
                 for number, listener in enumerate(listeners, start=1)
             ]
             if existence is not None:
-                children.append(_keeper(existence, environment))
+                children.append(_keeper(existence, environment, stopping=_stopping(settings)))
             try:
                 while not signals.is_stopping:
                     tend_all(children, signals)
@@ -167,7 +167,18 @@ def _environment(texts: Mapping[str, str]) -> dict[str, str]:
     return others | dict(texts)
 
 
-def _child(number: int, inherited: Sequence[int], environment: Mapping[str, str], metrics_folder: Path) -> Child:
+def _stopping(settings: Settings) -> tuple[StopStep, ...]:
+    return (StopStep(signal.SIGTERM, settings.stop_notice_ms / 1000 + _STOP_PATIENCE_S),)
+
+
+def _child(
+    number: int,
+    inherited: Sequence[int],
+    environment: Mapping[str, str],
+    metrics_folder: Path,
+    *,
+    stopping: tuple[StopStep, ...],
+) -> Child:
     def start() -> subprocess.Popen[bytes]:
         words = ("api-process", str(number), *map(str, inherited))
         return _start(words, inherited, {**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder)})
@@ -175,12 +186,12 @@ def _child(number: int, inherited: Sequence[int], environment: Mapping[str, str]
     def forget(pid: int) -> None:
         mark_process_dead(pid, path=str(metrics_folder))
 
-    return Child(f"API process {number}", start, _STOPPING, on_death=forget)
+    return Child(f"API process {number}", start, stopping, on_death=forget)
 
 
-def _keeper(existence: int, environment: Mapping[str, str]) -> Child:
+def _keeper(existence: int, environment: Mapping[str, str], *, stopping: tuple[StopStep, ...]) -> Child:
     words = ("existence-process", str(existence))
-    return Child("the keeper of the existence filter", lambda: _start(words, [existence], environment), _STOPPING)
+    return Child("the keeper of the existence filter", lambda: _start(words, [existence], environment), stopping)
 
 
 def _start(words: Sequence[str], inherited: Sequence[int], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":

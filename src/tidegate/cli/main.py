@@ -15,6 +15,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "up": "start everything on this machine: PostgreSQL, the API, a worker",
     "api": "serve the API, against the database that the settings name",
     "worker": "do what logins leave behind, against the database that the settings name",
+    "balancer": "print the configuration of a load balancer before several nodes",
     "migrate": "bring the schema up or down, or tell where it stands",
     "config": "check the settings, or list them with default, unit and meaning",
     "keys": "list or rotate the keys that sign access tokens",

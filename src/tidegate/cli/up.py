@@ -39,8 +39,8 @@ _READY_TIMEOUT_S: Final = 5.0
 _PORT_PATIENCE_S: Final = 15.0
 """After a kill -9 our former API lets its last requests end before it leaves the port."""
 
-_STOPPING_PROGRAM: Final = (StopStep(signal.SIGTERM, 15.0),)
-"""Longer than `tidegate api` gives its processes."""
+_STOP_PATIENCE_S: Final = 15.0
+"""Besides its notice, longer than `tidegate api` gives its processes."""
 
 _CONNECTIONS_MAX_MIN: Final = 200
 _CONNECTIONS_BESIDE: Final = 50
@@ -145,9 +145,10 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
                 texts["TIDEGATE_CACHE_URL"] = valkey_server.url
         asyncio.run(Runner(server.dsn()).up())
         write_settings(folder.settings, texts)
-        worker = _program("worker", "the worker", texts, folder)
+        patience_s = settings.stop_notice_ms / 1000 + _STOP_PATIENCE_S
+        worker = _program("worker", "the worker", texts, folder, patience_s=patience_s)
         running.callback(worker.stop)
-        api = _program("api", "the API", texts, folder)
+        api = _program("api", "the API", texts, folder, patience_s=patience_s)
         running.callback(api.stop)
         if _await_ready(api, settings, signals):
             _welcome(settings, folder)
@@ -174,7 +175,7 @@ def _is_started(cache: Child, *, must: bool) -> bool:
     return True
 
 
-def _program(command: str, name: str, texts: Mapping[str, str], folder: DataFolder) -> Child:
+def _program(command: str, name: str, texts: Mapping[str, str], folder: DataFolder, *, patience_s: float) -> Child:
     others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     log_path = folder.log(command)
 
@@ -193,7 +194,7 @@ def _program(command: str, name: str, texts: Mapping[str, str], folder: DataFold
         last = said[-1].removeprefix("tidegate: ") if said else "it said nothing"
         return (f"{name} did not start: {last} (its log is {log_path})",)
 
-    return Child(name, start, _STOPPING_PROGRAM, last_words=last_words)
+    return Child(name, start, (StopStep(signal.SIGTERM, patience_s),), last_words=last_words)
 
 
 def _await_ready(api: Child, settings: Settings, signals: Signals) -> bool:

@@ -23,7 +23,8 @@
         ├── DatabaseUnavailable
         ├── Contended           what we relied on changed under us, and again
         │   └── IdempotencyKeyTaken  the same request took effect meanwhile
-        └── DeadlineExceeded
+        ├── DeadlineExceeded
+        └── NodeStopping        others are to be asked from now on
 
 Anything else that is raised is a bug and is answered 500 without detail. The classes hold data, neither prose nor status:
 `api/errors.py` turns each into HTTP. None of them ever holds a password, a token or a password hash.
@@ -236,3 +237,7 @@ class IdempotencyKeyTaken(Contended):
 
 class DeadlineExceeded(Unavailable):
     """The request took longer than it may (promise P10)."""
+
+
+class NodeStopping(Unavailable):
+    """This node takes leave: what is under way ends here, and the next is to go to another."""

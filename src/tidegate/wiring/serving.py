@@ -37,7 +37,7 @@ from tidegate.api.routing import Router
 from tidegate.api.server import HttpServer
 from tidegate.api.turnstile import Turnstile
 from tidegate.config import Profile, Settings
-from tidegate.domain.errors import HashPoolSaturated
+from tidegate.domain.errors import HashPoolSaturated, NodeStopping
 from tidegate.domain.lanes import Lane
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, RequestLine, frames_of, open_log, utc_now
@@ -129,7 +129,8 @@ async def serve_api(settings: Settings, listener: socket.socket, shared: SharedM
         KeyFileError: The signing keys cannot be read.
     """
     with open_log(settings.log_file) as log:
-        async with open_application(settings, log, shared) as application:
+        stopping = asyncio.Event()
+        async with open_application(settings, log, shared, stopping) as application:
             # Accepted connections inherit it where the event loop does not set it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = HttpServer(
@@ -139,18 +140,20 @@ async def serve_api(settings: Settings, listener: socket.socket, shared: SharedM
                 keep_alive_s=_KEEP_ALIVE_S,
                 is_uniform=settings.profile is Profile.HARDENED,
             )
-            stopping = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stopping.set)
             log.event("info", "api", _hashing(settings))
             _collect_rarely()
-            await server.serve(listener, until=stopping, drain_s=_DRAIN_S, backlog=_BACKLOG)
+            notice_s = settings.stop_notice_ms / 1000
+            await server.serve(listener, until=stopping, drain_s=_DRAIN_S, backlog=_BACKLOG, notice_s=notice_s)
         log.event("info", "api", "stopped")
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, log: JsonLog, shared: SharedMemory) -> AsyncIterator[Application]:
-    """Open everything that an API process is made of."""
+async def open_application(
+    settings: Settings, log: JsonLog, shared: SharedMemory, stopping: asyncio.Event
+) -> AsyncIterator[Application]:
+    """Open everything that an API process is made of; from *stopping* on it is not ready for more."""
     async with AsyncExitStack() as opened:
         primary = await opened.enter_async_context(open_primary(settings, connections=settings.database_connections))
         passwords = await opened.enter_async_context(open_passwords(settings))
@@ -173,6 +176,7 @@ async def open_application(settings: Settings, log: JsonLog, shared: SharedMemor
             tokens=tokens,
             feed=feed,
             throttle=throttle,
+            stopping=stopping,
         )
         yield Application(
             router=Router(public_routes(_endpoints(settings, parts))),
@@ -195,6 +199,7 @@ class _Parts:
     tokens: Tokens
     feed: RevocationFeed
     throttle: CountingThrottle
+    stopping: asyncio.Event
 
 
 def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
@@ -286,7 +291,14 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         jwks=jwks_endpoint(parts.tokens.keys.public_jwks),
         metadata=metadata_endpoint(settings.issuer),
         live=live,
-        ready=ReadyEndpoint(checks=(parts.primary.ping, partial(_check_hash_pool, passwords)), full=passwords.full_lanes),
+        ready=ReadyEndpoint(
+            checks=(
+                partial(_check_not_stopping, parts.stopping),
+                partial(_check_hash_pool, passwords),
+                parts.primary.ping,
+            ),
+            full=passwords.full_lanes,
+        ),
         openapi=fixed_endpoint(msgspec.json.encode(document), "application/json"),
         docs=fixed_endpoint(docs_page.render(document), docs_page.PAGE_TYPE),
     )
@@ -302,6 +314,11 @@ def _collect_rarely() -> None:
 def _hashing(settings: Settings) -> str:
     mib = settings.hash_threads * PROFILES[settings.hash_profile].thread_bytes >> 20
     return f"serving; hash threads: {settings.hash_threads}, with {mib} MiB of memory; Argon2 by {ENGINE.name}"
+
+
+async def _check_not_stopping(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        raise NodeStopping
 
 
 async def _check_hash_pool(passwords: HashPool) -> None:

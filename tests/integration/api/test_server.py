@@ -74,6 +74,7 @@ async def a_server(
     receive_deadline_s: float = 5,
     keep_alive_s: float = 5,
     drain_s: float = 2,
+    notice_s: float = 0,
     is_uniform: bool = False,
     turnstile: Callable[[bytes], TurnedAway | None] = lambda _: None,
 ) -> AsyncIterator[Running]:
@@ -105,7 +106,9 @@ async def a_server(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         running.port = listener.getsockname()[1]
-        serving = asyncio.create_task(server.serve(listener, until=running.stop, drain_s=drain_s, backlog=100))
+        serving = asyncio.create_task(
+            server.serve(listener, until=running.stop, drain_s=drain_s, backlog=100, notice_s=notice_s)
+        )
         try:
             yield running
         finally:
@@ -378,6 +381,42 @@ def test_what_is_asked_before_the_end_is_answered_at_the_end():
             running.stop.set()
             assert (await asking.everything()).endswith(b"slow")
             assert await resting.everything() == b""
+
+    asyncio.run(run())
+
+
+def test_who_is_given_notice_is_answered_and_told_that_the_connection_ends_with_it():
+    """A load balancer still sends until it has heard that the node stops. None of that may be lost (ADR 0020)."""
+
+    async def run() -> None:
+        async with asyncio.timeout(20), a_server(notice_s=3) as running:
+            resting, asking = await Connection.to(running.port), await Connection.to(running.port)
+            await resting.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await resting.reply() == (200, b"empty")
+            await asking.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.sleep(0.05)
+            running.stop.set()
+            await asyncio.sleep(0.05)
+            new = await Connection.to(running.port)
+            for each in (resting, new):
+                await each.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+            for each, body in ((resting, b"empty"), (new, b"empty"), (asking, b"slow")):
+                heard = await each.everything()
+                assert heard.startswith(b"HTTP/1.1 200 OK\r\n")
+                assert b"\r\nconnection: close\r\n" in heard
+                assert heard.endswith(body)
+
+    asyncio.run(run())
+
+
+def test_after_the_notice_who_rests_is_closed_and_nobody_new_is_let_in():
+    async def run() -> None:
+        async with asyncio.timeout(20), a_server(notice_s=0.2) as running:
+            resting = await Connection.to(running.port)
+            running.stop.set()
+            assert await resting.everything() == b""
+            with pytest.raises(ConnectionRefusedError):
+                await Connection.to(running.port)
 
     asyncio.run(run())
 

@@ -32,6 +32,7 @@ EXAMPLES: list[tuple[e.TidegateError, bytes]] = [
     (e.DatabaseUnavailable(), b'{"code":"503","message":"service unavailable"}'),
     (e.Contended(), b'{"code":"503","message":"service unavailable"}'),
     (e.DeadlineExceeded(), b'{"code":"503","message":"service unavailable"}'),
+    (e.NodeStopping(), b'{"code":"503","message":"service unavailable"}'),
 ]
 
 

@@ -260,3 +260,10 @@ def test_the_url_of_a_cache_is_read_at_the_start() -> None:
     assert told.startswith("TIDEGATE_CACHE_URL cannot be read: ")
     assert "hunter2" not in told
     assert "hunter2" not in repr(build(CACHE_URL="valkey://:hunter2@cache.example"))
+
+
+def test_notice_is_given_where_somebody_stands_before_us_who_could_take_it() -> None:
+    """A node that clients reach directly has nobody to tell, and stops at once."""
+    assert build().stop_notice_ms == 0
+    assert build(TRUSTED_HOPS="1").stop_notice_ms == 1_000
+    assert build(TRUSTED_HOPS="1", STOP_NOTICE_MS="0").stop_notice_ms == 0
