@@ -204,10 +204,11 @@ class EmbeddedReplica(EmbeddedPostgres):
             )
 
     def _make_standby(self, cluster: Path) -> None:
-        """Let what lies in *cluster* follow when it is started, with no setting or slot of one that led."""
+        """Let what lies in *cluster* follow when it is started, with no setting of the server that it was copied from.
+
+        One such setting is whom that one's commits wait for: promoted, this one would wait for itself, for ever.
+        """
         (cluster / "postgresql.auto.conf").write_text("")
-        for slot in (cluster / "pg_replslot").iterdir():
-            shutil.rmtree(slot)
         signal_file = cluster / "standby.signal"
         signal_file.touch(mode=0o600)
         owner = cluster.stat()

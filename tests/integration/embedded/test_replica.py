@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.support.replicas import Replicated, acknowledge_only_with, ask, held_up, own_replicas, until_replayed
+from tests.support.own_replicas import Replicated, acknowledge_only_with, ask, held_up, own_replicas, until_replayed
 from tests.support.servers import frozen, kill
 from tests.support.waiting import until
 from tidegate.embedded.postgres import EmbeddedPostgres
@@ -178,7 +178,15 @@ class TestPromoted:
         assert len(acknowledged) >= ACKNOWLEDGED_BEFORE_THE_KILL
         replica.promote()
         assert set(acknowledged) <= set(rows(replica))
-        write(replica, -1)  # it waits for nobody: the setting was not handed on to it
+
+    def test_it_waits_for_nobody_though_its_primary_did(self, one: Replicated, folder: Path) -> None:
+        """It would wait for itself, for ever."""
+        acknowledge_only_with(one.primary, "replica_2")
+        with EmbeddedReplica(folder, primary=one.primary, name="replica_2", durable=False) as replica:
+            kill(one.primary)
+            replica.promote()
+            assert ask(replica.dsn(), "SHOW synchronous_standby_names") == ""
+            write(replica)
 
     def test_it_keeps_what_it_received_while_it_was_held_up(self, one: Replicated) -> None:
         (replica,) = one.replicas
