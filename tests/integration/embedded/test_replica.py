@@ -161,6 +161,7 @@ class TestPromoted:
         write(replica)
         assert rows(replica) == [1]
         assert replica.primary is None
+        assert ask(replica.dsn(), "SHOW max_slot_wal_keep_size") == "1GB"  # of those that will follow it
 
     def test_it_leads_again_after_a_kill(self, one: Replicated) -> None:
         (replica,) = one.replicas
