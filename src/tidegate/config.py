@@ -113,6 +113,46 @@ class Settings:
         int, Meaning(text="How long connecting may take.", unit="milliseconds", low=1, high=60_000)
     ] = 3_000
 
+    # Replicas of the database
+    replica_dsns: Annotated[
+        tuple[str, ...],
+        Meaning(
+            text="Streaming replicas of the primary, one URL of one server each, parted by blanks; logins look users up "
+            "there. The role needs pg_read_all_stats. Empty: the primary is asked.",
+            is_secret=True,
+        ),
+    ] = field(default=(), repr=False)
+    replica_connections: Annotated[
+        int, Meaning(text="Connections to each replica of each API process, and one more watches it.", low=1, high=500)
+    ] = 4
+    replica_connections_budget: Annotated[
+        int,
+        Meaning(
+            text="Connections to one replica that the API processes of this node may hold together; its max_connections "
+            "less those of other nodes and of people.",
+            low=2,
+            high=10_000,
+        ),
+    ] = 90
+    replica_statement_timeout_ms: Annotated[
+        int,
+        Meaning(
+            text="How long a replica may take to answer before the primary is asked.",
+            unit="milliseconds",
+            low=10,
+            high=10_000,
+        ),
+    ] = 300
+    replica_lag_ms_max: Annotated[
+        int,
+        Meaning(
+            text="How far a replica may be behind the primary before nothing is read there.",
+            unit="milliseconds",
+            low=50,
+            high=10_000,
+        ),
+    ] = 500
+
     # The cache
     cache_url: Annotated[
         str,

@@ -30,6 +30,17 @@ class UserReader(UserFinder, Protocol):
         """The credentials of *user_id*, or None."""
 
 
+class NearbyUsers(Protocol):
+    """Finds users wherever reading is cheapest. Another type than `UserFinder`, for an answer may lag the primary."""
+
+    async def find_nearby(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        """The credentials of whoever has, or a moment ago had, *identifier*; None: nobody has it, and that does not lag.
+
+        Where they `may_lag`, nobody may be refused for them before a `UserReader` has confirmed them; that they suffice,
+        the session's own write confirms (promises P2, P3, P9).
+        """
+
+
 class UserWriter(Protocol):
     """Changes users on the primary."""
 

@@ -121,11 +121,13 @@ def _parse_number(each: Declared, text: str) -> int:
     return int(text)
 
 
-def _parse_secret(each: Declared, text: str) -> str | bytes:
+def _parse_secret(each: Declared, text: str) -> str | bytes | tuple[str, ...]:
     if PLACEHOLDER in text.lower():
         raise SettingsError(f"{each.variable} still is the placeholder of the example; set a secret of your own")
     if each.name == "primary_dsn":
         return _parse_dsn(each.variable, text)
+    if each.name == "replica_dsns":
+        return tuple(_parse_replica_dsn(each.variable, word) for word in text.split())
     if each.name == "cache_url":
         return _parse_cache_url(each.variable, text)
     if each.type is str:
@@ -165,6 +167,13 @@ def _parse_dsn(variable: str, text: str) -> str:
     return text
 
 
+def _parse_replica_dsn(variable: str, text: str) -> str:
+    """Of several hosts each connection could reach another, and what one of them has replayed says nothing of the next."""
+    if "," in _parse_dsn(variable, text):
+        raise SettingsError(f"{variable} names several hosts in one URL; give each replica a URL of its own, after a blank")
+    return text
+
+
 def _parse_cache_url(variable: str, text: str) -> str:
     try:
         read_address(text)
@@ -182,19 +191,27 @@ def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     complete.setdefault("stop_notice_ms", STOP_NOTICE_MS if complete["trusted_hops"] else 0)
     if complete["api_processes"] == 0:
         complete["api_processes"] = processes_by_default(
-            usable_cores(), lent=complete["database_connections"], budget=complete["database_connections_budget"]
+            usable_cores(),
+            each=connections_each(complete["database_connections"], has_replicas=bool(complete["replica_dsns"])),
+            budget=complete["database_connections_budget"],
         )
     return complete
 
 
 def connections_of(settings: Settings) -> int:
     """How many connections to the primary the API processes hold together."""
-    return connections_each(settings.database_connections) * settings.api_processes
+    each = connections_each(settings.database_connections, has_replicas=bool(settings.replica_dsns))
+    return each * settings.api_processes
 
 
-def connections_each(lent: int) -> int:
+def connections_each(lent: int, *, has_replicas: bool) -> int:
     """How many an API process holds that lends *lent* to its requests."""
-    return lent + 1  # one hears of revocations
+    return lent + 1 + has_replicas  # one hears of revocations, one tells where the primary is to who watches replicas
+
+
+def replica_connections_of(settings: Settings) -> int:
+    """How many connections to each replica the API processes hold together."""
+    return (settings.replica_connections + 1) * settings.api_processes  # one watches
 
 
 def hash_threads_of(settings: Settings, process: int) -> int:
@@ -210,9 +227,9 @@ def hash_threads_of_node(settings: Settings) -> int:
     return sum(hash_threads_of(settings, process) for process in range(1, settings.api_processes + 1))
 
 
-def processes_by_default(cores: int, *, lent: int, budget: int) -> int:
-    """One a core, if *budget* has the connections of all."""
-    return max(1, min(cores, budget // connections_each(lent)))
+def processes_by_default(cores: int, *, each: int, budget: int) -> int:
+    """One a core, if *budget* has the connections of all, *each* of a process."""
+    return max(1, min(cores, budget // each))
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
@@ -233,9 +250,22 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     connections = connections_of(settings)
     if connections > settings.database_connections_budget:
         yield (
-            "TIDEGATE_DATABASE_CONNECTIONS, and one more to hear of revocations, times TIDEGATE_API_PROCESSES is "
+            "TIDEGATE_DATABASE_CONNECTIONS, and one more to hear of revocations"
+            f"{', and one to watch replicas' if settings.replica_dsns else ''}, times TIDEGATE_API_PROCESSES is "
             f"{connections}, over "
             f"TIDEGATE_DATABASE_CONNECTIONS_BUDGET {settings.database_connections_budget}; lower one, or raise the budget"
+        )
+    replica_connections = replica_connections_of(settings)
+    if settings.replica_dsns and replica_connections > settings.replica_connections_budget:
+        yield (
+            "TIDEGATE_REPLICA_CONNECTIONS, and one more to watch, times TIDEGATE_API_PROCESSES is "
+            f"{replica_connections}, over "
+            f"TIDEGATE_REPLICA_CONNECTIONS_BUDGET {settings.replica_connections_budget}; lower one, or raise the budget"
+        )
+    if settings.replica_dsns and settings.replica_statement_timeout_ms > settings.database_statement_timeout_ms:
+        yield (
+            "TIDEGATE_REPLICA_STATEMENT_TIMEOUT_MS must not exceed TIDEGATE_DATABASE_STATEMENT_TIMEOUT_MS; lower the first "
+            "or raise the second"
         )
     for less, more in _IN_ORDER:
         if getattr(settings, less) > getattr(settings, more):

@@ -7,7 +7,12 @@ from typing import Any, Final
 from tidegate.config import Declared, declared
 from tidegate.settings_building import PLACEHOLDER
 
-_TYPES: Final[Mapping[Any, str]] = {str: "text", bool: "true or false", bytes: "base64url"}
+_TYPES: Final[Mapping[Any, str]] = {
+    str: "text",
+    bool: "true or false",
+    bytes: "base64url",
+    tuple[str, ...]: "texts, parted by blanks",
+}
 
 
 def as_text() -> str:
@@ -67,7 +72,7 @@ def _default(each: Declared) -> str:
         return "required"
     if each.meaning.otherwise:
         return each.meaning.otherwise
-    if each.default in ("", None):
+    if each.default in ("", None, ()):
         return "none"
     return _plain(each.default)
 

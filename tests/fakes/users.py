@@ -25,7 +25,7 @@ class _Row:
 
 
 class InMemoryUsers:
-    """Implements `ports.UserReader`, `ports.UserWriter` and `ports.Profiles`; a test may also look, disable and delete.
+    """Implements the ports `UserReader`, `NearbyUsers`, `UserWriter` and `Profiles`; a test may also look, disable, delete.
 
     Attributes:
         found: How often somebody was looked up.
@@ -43,6 +43,9 @@ class InMemoryUsers:
             if getattr(row.profile, identifier.kind.value) == identifier.value:
                 return StoredCredentials(row.profile.user_id, row.stored_password)
         return None
+
+    async def find_nearby(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        return await self.find(identifier)
 
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
         stored = self.stored_password(user_id)

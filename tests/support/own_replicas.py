@@ -59,6 +59,34 @@ def held_up(replica: EmbeddedReplica) -> Iterator[None]:
         replica.resume_replay()
 
 
+@contextlib.contextmanager
+def own_replica_of(primary: EmbeddedPostgres, name: str) -> Iterator[EmbeddedReplica]:
+    """One more replica, in a folder of its own, which may be promoted."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
+    folder.chmod(0o711)
+    try:
+        with EmbeddedReplica(folder, primary=primary, name=name, durable=False) as replica:
+            yield replica
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held_up_unnoticed(replica: EmbeddedReplica) -> Iterator[None]:
+    """As `held_up`, but *replica* says that it replays: it puts off what was committed since by an hour."""
+    _put_off(replica, "1h")
+    try:
+        yield
+    finally:
+        _put_off(replica, "0")
+
+
+def _put_off(replica: EmbeddedReplica, by: str) -> None:
+    ask(replica.dsn(), f"ALTER SYSTEM SET recovery_min_apply_delay = '{by}'")
+    ask(replica.dsn(), "SELECT pg_reload_conf()")
+    until(lambda: ask(replica.dsn(), "SHOW recovery_min_apply_delay") == by, "the setting is not taken over")
+
+
 def acknowledge_only_with(primary: EmbeddedPostgres, names: str) -> None:
     """Let commits on *primary* wait for *names*, in the words of `synchronous_standby_names`; empty: for nobody."""
     ask(primary.dsn(), f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")

@@ -24,9 +24,10 @@ from tidegate.config import PREFIX, Settings
 from tidegate.embedded.children import StopStep, spawn
 from tidegate.migrations.runner import Runner
 from tidegate.profiles.stamps import make_stamp_memory
-from tidegate.settings_building import build_settings, connections_of
+from tidegate.settings_building import build_settings, connections_of, replica_connections_of
 from tidegate.wiring.administration import connections_offered
 from tidegate.wiring.existence import make_memory
+from tidegate.wiring.replicas import replica_connections_offered
 
 EXAMPLES = """\
   tidegate api                         serve on TIDEGATE_HOST:TIDEGATE_PORT
@@ -130,6 +131,14 @@ async def _check_database(settings: Settings) -> None:
             "(max_connections less the reserved ones); lower TIDEGATE_DATABASE_CONNECTIONS or TIDEGATE_API_PROCESSES, or "
             "raise max_connections",
         )
+    wanted = replica_connections_of(settings)
+    for number, there in (await replica_connections_offered(settings)).items():
+        if wanted > there:
+            raise CommandFailed(
+                WRONG_SETTINGS,
+                f"{settings.api_processes} API processes hold {wanted} connections to each replica, but replica {number} "
+                f"lets {there} in; lower TIDEGATE_REPLICA_CONNECTIONS or TIDEGATE_API_PROCESSES, or raise max_connections",
+            )
 
 
 @contextlib.contextmanager

@@ -87,13 +87,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _node(cores: int, figures: ProfileFigures, given: Given) -> NodeKind:
     """A node as it would be set up: what is not set follows from its cores, as at a start there."""
-    lent = int(read_alone("database_connections", given))
+    each = connections_each(
+        int(read_alone("database_connections", given)), has_replicas=bool(read_alone("replica_dsns", given))
+    )
     budget = int(read_alone("database_connections_budget", given))
     return NodeKind(
         cores=cores,
         hashing=figures.in_a_storm,
-        processes=int(read_alone("api_processes", given)) or processes_by_default(cores, lent=lent, budget=budget),
-        connections_per_process=connections_each(lent),
+        processes=int(read_alone("api_processes", given)) or processes_by_default(cores, each=each, budget=budget),
+        connections_per_process=each,
     )
 
 

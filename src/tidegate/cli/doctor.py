@@ -22,7 +22,8 @@ from tidegate.diagnosis.findings import (
     wrong,
 )
 from tidegate.diagnosis.machine import Node, examine_machine
-from tidegate.settings_building import build_settings, connections_of, hash_threads_of_node
+from tidegate.diagnosis.replicas import examine_replicas
+from tidegate.settings_building import build_settings, connections_of, hash_threads_of_node, replica_connections_of
 from tidegate.settings_node import usable_cores, usable_memory_bytes
 from tidegate.settings_sources import Given
 from tidegate.tokens.keys import KeyFileError, list_keys
@@ -40,6 +41,7 @@ _CODES: Final = {
     Matter.DATABASE: UNAVAILABLE,
     Matter.CONNECTIONS: UNAVAILABLE,
     Matter.DURABILITY: UNAVAILABLE,
+    Matter.REPLICAS: UNAVAILABLE,
     Matter.MIGRATIONS: WRONG_SCHEMA,
 }
 """How the command ends if this is wrong; for all others it is the settings."""
@@ -127,9 +129,16 @@ def _signing_keys(settings: Settings) -> Finding:
 
 
 async def _database(settings: Settings) -> list[Finding]:
-    return await examine_database(
+    timeout_s = settings.database_connect_timeout_ms / 1_000
+    found = await examine_database(
         settings.primary_dsn,
         connections=connections_of(settings),
         connections_budget=settings.database_connections_budget,
-        connect_timeout_s=settings.database_connect_timeout_ms / 1_000,
+        connect_timeout_s=timeout_s,
+    )
+    return found + await examine_replicas(
+        settings.replica_dsns,
+        primary_dsn=settings.primary_dsn,
+        connections=replica_connections_of(settings),
+        connect_timeout_s=timeout_s,
     )

@@ -33,6 +33,7 @@ class Matter(StrEnum):
     MIGRATIONS = "migrations"
     CONNECTIONS = "connections"
     DURABILITY = "durability"
+    REPLICAS = "replicas"
 
 
 class Finding(Struct, frozen=True):

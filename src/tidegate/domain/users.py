@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
@@ -52,10 +52,12 @@ class StoredCredentials:
     Attributes:
         user_id: The user's id.
         stored_password: The column as it stands: a password hash, with `DISABLED_MARK` before it for a disabled user.
+        may_lag: It stood so a moment ago, and nobody may be refused for it; says nothing of the user.
     """
 
     user_id: UUID
     stored_password: str
+    may_lag: bool = field(default=False, compare=False)
 
     @property
     def is_disabled(self) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, StoredCredentials
 from tidegate.existence.shared_filter import NOWHERE
-from tidegate.ports import ExistenceFilter, UserFinder, UserReader, UserWriter
+from tidegate.ports import ExistenceFilter, NearbyUsers, UserFinder, UserReader, UserWriter
 
 _LOCK_TRIES: Final = 50
 _LOCK_PAUSE_S: Final = 0.001
@@ -15,8 +15,8 @@ _LOCK_PAUSE_S: Final = 0.001
 keeper for half a millisecond; who holds it for longer has been stopped in the middle."""
 
 
-class NotingUsers(UserReader, UserWriter, Protocol):
-    """A store of users that tells the database in which filter a new one has been noted."""
+class NotingUsers(UserReader, NearbyUsers, UserWriter, Protocol):
+    """A store of users, on the primary, that tells the database in which filter a new one has been noted."""
 
     async def add(self, user: NewUser, *, noted_in: int = NOWHERE, once: KeyedRequest | None = None) -> None:
         """As `UserWriter.add`.
@@ -29,10 +29,18 @@ class NotingUsers(UserReader, UserWriter, Protocol):
 
 
 class FilteredUsers:
-    """`ports.UserReader` and `ports.UserWriter`: whom the filter surely lacks nobody is asked for."""
+    """`ports.UserReader`, `ports.NearbyUsers` and `ports.UserWriter`: whom the filter surely lacks nobody is asked for."""
 
-    def __init__(self, users: NotingUsers, *, existence: ExistenceFilter) -> None:
+    def __init__(self, users: NotingUsers, *, nearby: NearbyUsers, existence: ExistenceFilter) -> None:
+        """Nobody is asked yet.
+
+        Args:
+            users: Finds and adds them on the primary.
+            nearby: Finds them where reading is cheapest.
+            existence: The filter.
+        """
         self._users = users
+        self._nearby = nearby
         self._existence = existence
         self._spared = 0
 
@@ -42,6 +50,16 @@ class FilteredUsers:
             self._spared += 1
             return None
         return await self._users.find(identifier)
+
+    async def find_nearby(self, identifier: LoginIdentifier) -> StoredCredentials | None:
+        """See `ports.NearbyUsers.find_nearby`."""
+        if self._existence.lacks(identifier):
+            self._spared += 1
+            return None
+        if self._nearby is not self._users and not self._existence.might_contain(identifier):
+            # Most likely nobody has it, and that only the primary can say: one look-up instead of two.
+            return await self._users.find(identifier)
+        return await self._nearby.find_nearby(identifier)
 
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
         """See `ports.UserReader.credentials`."""

@@ -23,6 +23,18 @@ HASH_RUNNING: Final = Gauge("tidegate_hash_running", "Hash jobs on a thread.", m
 HASH_THREADS: Final = Gauge("tidegate_hash_threads", "Threads that hash.", multiprocess_mode="livesum")
 DATABASE_IN_USE: Final = Gauge("tidegate_database_connections_in_use", "Of the primary.", multiprocess_mode="livesum")
 DATABASE_OPEN: Final = Gauge("tidegate_database_connections_open", "Of the primary.", multiprocess_mode="livesum")
+REPLICA_UP: Final = Gauge(
+    "tidegate_replica_up", "Processes that read from the replica.", ["replica"], multiprocess_mode="livesum"
+)
+REPLICA_LAG_BYTES: Final = Gauge(
+    "tidegate_replica_lag_bytes", "Log that the replica has not replayed.", ["replica"], multiprocess_mode="livemax"
+)
+REPLICA_LAG_SECONDS: Final = Gauge(
+    "tidegate_replica_lag_seconds", "How far the replica is behind.", ["replica"], multiprocess_mode="livemax"
+)
+NEARBY_READS: Final = Counter(
+    "tidegate_user_lookups", "Look-ups of logins, by who answered or why it was the primary.", ["outcome"]
+)
 REVOCATIONS_FED: Final = Gauge(
     "tidegate_revocation_feed_up", "Processes whose feed is trusted.", multiprocess_mode="livesum"
 )

@@ -1,7 +1,7 @@
-"""One connection to the primary: how it is opened, how statements are prepared on it, when it must not be used again."""
+"""One connection to a server: how it is opened, how statements are prepared on it, when it must not be used again."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -16,6 +16,9 @@ APPLICATION_NAME: Final = "tidegate"
 
 CLIENT_PATIENCE_S: Final = 0.5
 """How much longer than the server we wait for a statement: a server that lives ends it first, and the connection stays."""
+
+REPLICA_PATIENCE_S: Final = 0.1
+"""Likewise on a replica: whoever waits for one that hangs could have been answered by the primary."""
 
 Row: TypeAlias = asyncpg.Record
 Driver: TypeAlias = "asyncpg.Connection[Row]"
@@ -39,15 +42,55 @@ async def connect(
     Raises:
         DatabaseUnavailable: It cannot be had now.
     """
+    return await _connect(
+        dsn,
+        to=SessionAttribute.primary,
+        connect_timeout_s=connect_timeout_s,
+        statement_timeout_s=statement_timeout_s,
+        patience_s=CLIENT_PATIENCE_S,
+        given={"application_name": application_name},
+    )
+
+
+async def connect_to_replica(dsn: str, *, connect_timeout_s: float, statement_timeout_s: float) -> Driver:
+    """Open a connection to a standby, on which nothing can be written even if the standby is promoted meanwhile.
+
+    Args:
+        dsn: As libpq reads it, of one server.
+        connect_timeout_s: For the whole of it: socket, TLS, authentication.
+        statement_timeout_s: When the server ends a statement.
+
+    Raises:
+        DatabaseUnavailable: It cannot be had now, or is no standby.
+    """
+    return await _connect(
+        dsn,
+        to=SessionAttribute.standby,
+        connect_timeout_s=connect_timeout_s,
+        statement_timeout_s=statement_timeout_s,
+        patience_s=REPLICA_PATIENCE_S,
+        given={"application_name": APPLICATION_NAME, "default_transaction_read_only": "on"},
+    )
+
+
+async def _connect(
+    dsn: str,
+    *,
+    to: SessionAttribute,
+    connect_timeout_s: float,
+    statement_timeout_s: float,
+    patience_s: float,
+    given: Mapping[str, str],
+) -> Driver:
     timeout_ms = str(max(1, round(statement_timeout_s * 1000)))
     try:
         return await asyncpg.connect(
             dsn,
             timeout=connect_timeout_s,
-            command_timeout=statement_timeout_s + CLIENT_PATIENCE_S,
-            target_session_attrs=SessionAttribute.primary,
+            command_timeout=statement_timeout_s + patience_s,
+            target_session_attrs=to,
             server_settings={
-                "application_name": application_name,
+                **given,
                 "statement_timeout": timeout_ms,
                 "idle_in_transaction_session_timeout": timeout_ms,
                 "timezone": "UTC",
@@ -61,7 +104,7 @@ async def connect(
         raise
 
 
-class PrimaryConnection:
+class NamedStatements:
     """Runs statements by name on one connection; lent to one caller at a time by the pool."""
 
     __slots__ = ("_driver", "_is_answered", "_prepared", "_texts")
@@ -114,6 +157,36 @@ class PrimaryConnection:
             raise unavailable()
         return await self._prepare(statement)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open and the server has answered everything that was asked."""
+        return self._is_answered and not self._driver.is_closed()
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call *call* soon after the connection has ended, whoever ended it."""
+
+        def ended(_: object) -> None:
+            call()
+
+        self._driver.add_termination_listener(ended)
+
+    def terminate(self) -> None:
+        """End it at once, whatever is under way; the server rolls back what was not committed."""
+        self._driver.terminate()
+
+    async def close(self, *, timeout_s: float) -> None:
+        """End it politely, or at once when that takes too long."""
+        try:
+            await self._driver.close(timeout=timeout_s)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._driver.terminate()
+
+
+class PrimaryConnection(NamedStatements):
+    """One connection to the primary, where statements may write, and several may be one transaction."""
+
+    __slots__ = ()
+
     async def begin(self) -> None:
         """Open a transaction. Raises as `fetch`."""
         await self._control("BEGIN")
@@ -141,26 +214,31 @@ class PrimaryConnection:
         self._is_answered = True
         return tag
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether it is open and the server has answered everything that was asked."""
-        return self._is_answered and not self._driver.is_closed()
 
-    def on_end(self, call: Callable[[], None]) -> None:
-        """Call *call* soon after the connection has ended, whoever ended it."""
+class ReplicaConnection(NamedStatements):
+    """One connection to a replica, and how far that replica is known to have replayed.
 
-        def ended(_: object) -> None:
-            call()
+    Why what `has_replayed` says is proof for the statements after it. A backend tells a position only once all before it is
+    replayed, and a snapshot that is taken later sees all that; a replica's position never falls while it runs, and a
+    connection ends with its server. So a position read by an earlier statement on the same connection holds for the next
+    one. Compared within the reading statement it would prove nothing: PostgreSQL takes the statement's snapshot before it
+    calls any function, so a backend that was stopped in between would compare a newer position than it reads.
+    """
 
-        self._driver.add_termination_listener(ended)
+    __slots__ = ("_replayed",)
 
-    def terminate(self) -> None:
-        """End it at once, whatever is under way; the server rolls back what was not committed."""
-        self._driver.terminate()
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
+        self._replayed = -1
 
-    async def close(self, *, timeout_s: float) -> None:
-        """End it politely, or at once when that takes too long."""
-        try:
-            await self._driver.close(timeout=timeout_s)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._driver.terminate()
+    async def has_replayed(self, position: int) -> bool:
+        """Whether whatever is asked next on this connection sees all that the primary had flushed at *position*.
+
+        Raises:
+            DatabaseUnavailable: The replica does not answer.
+        """
+        if self._replayed < position:
+            row = await self.fetchrow("replayed")
+            assert row is not None  # it has no WHERE
+            self._replayed = row["replayed"]
+        return self._replayed >= position

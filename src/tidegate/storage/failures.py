@@ -52,6 +52,10 @@ class UniqueViolated(Exception):  # noqa: N818 - the database's decision, not an
         self.constraint = constraint
 
 
+class ReplicaBehind(Exception):  # noqa: N818 - it is right, but not yet
+    """A replica has not replayed what the caller must have seen; the primary has."""
+
+
 class StatementFailed(Exception):  # noqa: N818 - the statement did
     """A bug: PostgreSQL or the driver refuses a statement of ours as it is.
 

@@ -14,11 +14,12 @@ from tidegate.storage.failures import UniqueViolated
 from tidegate.storage.idempotency import take_key
 from tidegate.storage.pools import PrimaryPool
 
-_FIND: Final = {
+FIND_USERS: Final = {
     IdentifierKind.USERNAME: "find_users_by_username",
     IdentifierKind.EMAIL: "find_users_by_email",
     IdentifierKind.PHONE_NUMBER: "find_users_by_phone_number",
 }
+"""Statements that find users by one kind of name, on the primary or a replica."""
 
 _IDENTIFIER_OF: Final = {
     "users_username_unique": IdentifierKind.USERNAME,
@@ -29,19 +30,22 @@ _IDENTIFIER_OF: Final = {
 
 
 class PostgresUsers:
-    """`ports.UserReader`, `ports.UserWriter` and `ports.Profiles`, all by the primary."""
+    """`ports.UserReader`, `ports.NearbyUsers`, `ports.UserWriter` and `ports.Profiles`, all by the primary."""
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
         self._find = {
             kind: Coalescer(partial(self._find_all, statement), keys_max=BATCH_KEYS_MAX, batches_max=READS_AT_ONCE_MAX)
-            for kind, statement in _FIND.items()
+            for kind, statement in FIND_USERS.items()
         }
         self._profile = Coalescer(self._profiles, keys_max=BATCH_KEYS_MAX, batches_max=READS_AT_ONCE_MAX)
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
         """See `ports.UserReader.find`."""
         return await self._find[identifier.kind](identifier.value)
+
+    find_nearby = find
+    """See `ports.NearbyUsers.find_nearby`: without replicas nothing lags."""
 
     async def _find_all(self, statement: str, asked: list[str]) -> dict[str, StoredCredentials]:
         return {row[0]: StoredCredentials(row[1], row[2]) for row in await self._pool.fetch(statement, asked)}

@@ -15,6 +15,7 @@ from tidegate.ports import (
     AccessTokens,
     DeviceTokens,
     Ids,
+    NearbyUsers,
     Passwords,
     RefreshTokens,
     Sessions,
@@ -24,7 +25,8 @@ from tidegate.ports import (
 )
 
 _ATTEMPTS = 2
-"""How often a login starts anew because the user's row changed between reading it and opening the session."""
+"""How often a login reads the user's row, which may have changed before the session is opened: first wherever it is
+cheapest, then on the primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class LogIn:
         name_digest: Stands for a name among the counters, so that no name is kept there.
     """
 
+    nearby: NearbyUsers
     users: UserReader
     credentials: UserWriter
     passwords: Passwords
@@ -100,23 +103,28 @@ class LogIn:
             self.throttle.check(address_counters(CounterKind.ADDRESS, origin.address))
         # Nine in ten of a storm end here, before anybody is looked up: what they cost is taken from the hashes.
         self.passwords.refuse_if_full(Lane.LOGIN if device is None else Lane.KNOWN_DEVICE)
+        find = self.nearby.find_nearby
         for _ in range(_ATTEMPTS):
-            user = await self.users.find(identifier)
+            user = await find(identifier)
+            find = self.users.find
             if user is None:
                 await self._refuse_unknown(identifier, origin)
             known = device if device is not None and device.user_id == user.user_id else None
             lane = Lane.LOGIN if known is None else Lane.KNOWN_DEVICE
             with await self.throttle.admit(self._counters(identifier, user, known, origin)) as attempt:
-                if not await self.passwords.matches(password, user.password_hash, user_id=user.user_id, lane=lane):
+                matched = await self.passwords.matches(password, user.password_hash, user_id=user.user_id, lane=lane)
+                if matched and not user.is_disabled:
+                    relied_on = await self._upgraded(user.user_id, password, user.stored_password)
+                    pair = await self._open_session(user.user_id, relied_on, origin)
+                    if pair is not None:
+                        attempt.succeed()
+                        return LoggedIn(user.user_id, pair, self.devices.renewed(user.user_id, known))
+                elif not user.may_lag or await self.users.find(identifier) == user:
+                    # What may lag refuses nobody: the primary has said the same (promises P2, P3, P9).
+                    if matched:
+                        raise UserDisabled(user.user_id)
                     await attempt.fail()
                     raise WrongPassword(user.user_id)
-                if user.is_disabled:
-                    raise UserDisabled(user.user_id)
-                relied_on = await self._upgraded(user.user_id, password, user.stored_password)
-                pair = await self._open_session(user.user_id, relied_on, origin)
-                if pair is not None:
-                    attempt.succeed()
-                    return LoggedIn(user.user_id, pair, self.devices.renewed(user.user_id, known))
         raise Contended
 
     async def _refuse_unknown(self, identifier: LoginIdentifier, origin: Origin) -> NoReturn:

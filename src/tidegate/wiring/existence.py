@@ -17,7 +17,7 @@ from tidegate.existence.memory import FilterMemory, NoSharedMemoryError
 from tidegate.existence.shared_filter import SharedFilter
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, open_log
-from tidegate.ports import UserFinder, UserReader, UserWriter
+from tidegate.ports import NearbyUsers, UserFinder, UserReader, UserWriter
 from tidegate.storage.existence import open_existence_database
 from tidegate.storage.users import PostgresUsers
 
@@ -91,25 +91,28 @@ class Users:
 
     Attributes:
         known: Finds and changes them, and tells the truth to whoever asks.
+        nearby: Finds them where reading is cheapest.
         newcomers: Whom a registration asks.
         tell: Brings the metrics up to now.
     """
 
     known: KnownUsers
+    nearby: NearbyUsers
     newcomers: UserFinder
     tell: Callable[[], None]
 
 
-def filtered(users: PostgresUsers, descriptor: int | None, log: JsonLog) -> Users:
-    """Put *users* behind the filter in the inherited memory, if there is one."""
+def filtered(users: PostgresUsers, nearby: NearbyUsers, descriptor: int | None, log: JsonLog) -> Users:
+    """Put *users*, and where they are *nearby*, behind the filter in the inherited memory, if there is one."""
     if descriptor is None:
-        return Users(users, users, lambda: None)
+        return Users(users, nearby, users, lambda: None)
     try:
         existence = SharedFilter(FilterMemory(descriptor))
     except NoSharedMemoryError as error:
         log.event("error", "existence", "serving without the existence filter", error)
-        return Users(users, users, lambda: None)
-    known, newcomers = FilteredUsers(users, existence=existence), Newcomers(users, existence=existence)
+        return Users(users, nearby, users, lambda: None)
+    known = FilteredUsers(users, nearby=nearby, existence=existence)
+    newcomers = Newcomers(users, existence=existence)
 
     def tell() -> None:
         metrics.EXISTENCE_NAMES.set(existence.names)
@@ -118,4 +121,4 @@ def filtered(users: PostgresUsers, descriptor: int | None, log: JsonLog) -> User
         metrics.EXISTENCE_SPARED.labels("log_in").inc(known.take_spared())
         metrics.EXISTENCE_SPARED.labels("register").inc(newcomers.take_spared())
 
-    return Users(known, newcomers, tell)
+    return Users(known, known, newcomers, tell)

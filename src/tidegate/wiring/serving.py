@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -84,6 +84,7 @@ from tidegate.wiring.parts import (
     session_lifetimes,
 )
 from tidegate.wiring.profiles import open_profiles
+from tidegate.wiring.replicas import open_nearby
 
 _DRAIN_S: Final = 10
 """How long requests under way may take to end once the process is told to stop."""
@@ -164,8 +165,9 @@ async def open_application(
         users, feed = PostgresUsers(primary), _feed(settings, sessions)
         profiles = opened.enter_context(open_profiles(users, feed, cache, stamps=shared.profile_stamps))
         await opened.enter_async_context(_following(feed))
-        people = filtered(users, shared.existence, log)
-        gauging = _gauge(passwords, primary, feed, people, threads=settings.hash_threads)
+        nearby = await opened.enter_async_context(open_nearby(settings, users, log))
+        people = filtered(users, nearby.users, shared.existence, log)
+        gauging = _gauge(passwords, primary, feed, (people.tell, nearby.tell), threads=settings.hash_threads)
         await opened.enter_async_context(background(gauging))
         parts = _Parts(
             primary=primary,
@@ -226,6 +228,7 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         register=register_user, register_once=RegisterOnce(register=register_user, act_once=act_once, keying=keying)
     )
     log_in = LogIn(
+        nearby=parts.people.nearby,
         users=users,
         credentials=users,
         passwords=passwords,
@@ -377,7 +380,14 @@ class _Observer:
         self._counter.flush()
 
 
-async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed, users: Users, *, threads: int) -> Never:
+async def _gauge(
+    passwords: HashPool,
+    primary: PrimaryPool,
+    feed: RevocationFeed,
+    others: Sequence[Callable[[], None]],
+    *,
+    threads: int,
+) -> Never:
     """Keep the gauges within a second of what they measure."""
     metrics.HASH_THREADS.set(threads)
     while True:
@@ -387,5 +397,6 @@ async def _gauge(passwords: HashPool, primary: PrimaryPool, feed: RevocationFeed
         metrics.DATABASE_OPEN.set(primary.opened)
         metrics.DATABASE_IN_USE.set(primary.in_use)
         metrics.REVOCATIONS_FED.set(feed.is_trusted)
-        users.tell()
+        for tell in others:
+            tell()
         await asyncio.sleep(_GAUGES_INTERVAL_S)

@@ -41,7 +41,8 @@ async def opened(dsn: str) -> AsyncIterator[KeptWorld]:
     """One whose filter decides alone."""
     async with opened_pool(dsn, size=4) as pool:
         with opened_world() as shared:
-            users = FilteredUsers(PostgresUsers(pool), existence=shared.existence)
+            stored = PostgresUsers(pool)
+            users = FilteredUsers(stored, nearby=stored, existence=shared.existence)
             world = KeptWorld(shared, users, UserAdministration(pool))
             keeper = Keeper(
                 memory=shared.memory,

@@ -161,7 +161,8 @@ def test_a_keeper_that_is_killed_again_and_again_never_makes_a_user_unknown(data
             return world.existence.decides
 
         async with opened_pool(database, size=4) as pool:
-            users = FilteredUsers(PostgresUsers(pool), existence=world.existence)
+            stored = PostgresUsers(pool)
+            users = FilteredUsers(stored, nearby=stored, existence=world.existence)
             adding = asyncio.create_task(add_and_look(users, world))
             for number in range(6):
                 with kept_filter(database, descriptor):

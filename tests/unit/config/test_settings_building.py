@@ -267,3 +267,47 @@ def test_notice_is_given_where_somebody_stands_before_us_who_could_take_it() -> 
     assert build().stop_notice_ms == 0
     assert build(TRUSTED_HOPS="1").stop_notice_ms == 1_000
     assert build(TRUSTED_HOPS="1", STOP_NOTICE_MS="0").stop_notice_ms == 0
+
+
+REPLICAS = "postgresql://tidegate@one.example/tidegate\n postgresql://tidegate@two.example/tidegate"
+
+
+def test_replicas_are_urls_parted_by_blanks() -> None:
+    assert build().replica_dsns == ()
+    assert build(REPLICA_DSNS=REPLICAS).replica_dsns == (
+        "postgresql://tidegate@one.example/tidegate",
+        "postgresql://tidegate@two.example/tidegate",
+    )
+    assert "one.example" not in repr(build(REPLICA_DSNS=REPLICAS))
+
+
+@pytest.mark.parametrize("wrong", ["mysql://one.example/x", REPLICAS + " two", "postgresql://tidegate:p@ss#word@one/x"])
+def test_a_replica_that_cannot_be_read_is_told_without_its_words(wrong: str) -> None:
+    told = fault(REPLICA_DSNS=wrong)
+    assert "TIDEGATE_REPLICA_DSNS" in told
+    assert "example" not in told
+    assert "ss#word" not in told
+
+
+def test_a_replica_is_one_server() -> None:
+    """What one of several has replayed would be taken for what another has."""
+    assert "several hosts" in fault(REPLICA_DSNS="postgresql://tidegate@one.example,two.example/tidegate")
+
+
+def test_the_connections_to_a_replica_fit_its_budget() -> None:
+    given = {"API_PROCESSES": "2", "REPLICA_CONNECTIONS": "4", "REPLICA_DSNS": REPLICAS}
+    assert build(**given, REPLICA_CONNECTIONS_BUDGET="10")
+    assert "TIDEGATE_REPLICA_CONNECTIONS_BUDGET 9" in fault(**given, REPLICA_CONNECTIONS_BUDGET="9")
+
+
+def test_who_has_replicas_holds_one_more_connection_to_the_primary() -> None:
+    """It tells where the primary is to who watches replicas."""
+    assert build(API_PROCESSES="2", DATABASE_CONNECTIONS_BUDGET="18")
+    assert "and one to watch replicas" in fault(API_PROCESSES="2", DATABASE_CONNECTIONS_BUDGET="18", REPLICA_DSNS=REPLICAS)
+    assert build(DATABASE_CONNECTIONS_BUDGET="20", REPLICA_DSNS=REPLICAS).api_processes == 2
+
+
+def test_a_replica_is_not_waited_for_longer_than_the_primary() -> None:
+    given = {"DATABASE_STATEMENT_TIMEOUT_MS": "200"}
+    assert build(**given)
+    assert "TIDEGATE_REPLICA_STATEMENT_TIMEOUT_MS" in fault(**given, REPLICA_DSNS=REPLICAS)

@@ -46,7 +46,7 @@ class World:
     def __init__(self) -> None:
         self.existence = ExactExistence()
         self.store = WatchedUsers(self.existence)
-        self.users = FilteredUsers(self.store, existence=self.existence)
+        self.users = FilteredUsers(self.store, nearby=self.store, existence=self.existence)
         self.newcomers = Newcomers(self.store, existence=self.existence)
 
 
@@ -56,7 +56,8 @@ class TestFilteredUsers(UserStoreContract):
         with opened_world() as world:
             await world.load()
             world.decide(alone=True)
-            yield FilteredUsers(InMemoryUsers(), existence=world.existence)
+            users = InMemoryUsers()
+            yield FilteredUsers(users, nearby=users, existence=world.existence)
 
 
 class TestFilteredUsersThatAreLookedUp(UserStoreContract):
@@ -69,9 +70,29 @@ def test_nobody_is_asked_for_whom_the_filter_surely_lacks() -> None:
     world = World()
     world.existence.decides = True
     assert asyncio.run(world.users.find(ADA)) is None
+    assert asyncio.run(world.users.find_nearby(ADA)) is None
     assert world.store.asked == []
-    assert world.users.take_spared() == 1
+    assert world.users.take_spared() == 2
     assert world.users.take_spared() == 0
+
+
+def test_a_login_finds_its_user_where_reading_is_cheapest() -> None:
+    world = World()
+    nearby = InMemoryUsers()
+    users = FilteredUsers(world.store, nearby=nearby, existence=world.existence)
+    asyncio.run(nearby.add(new_user(username="ada")))
+    world.existence.names.add("ada")
+    assert asyncio.run(users.find_nearby(ADA)) is not None
+    assert world.store.asked == []
+
+
+def test_a_login_of_whom_the_filter_has_not_heard_goes_where_nobody_can_be_told() -> None:
+    world = World()
+    nearby = InMemoryUsers()
+    users = FilteredUsers(world.store, nearby=nearby, existence=world.existence)
+    assert asyncio.run(users.find_nearby(ADA)) is None
+    assert world.store.asked == [ADA]
+    assert nearby.found == 0
 
 
 @pytest.mark.parametrize(("is_loaded", "decides"), [(True, False), (False, True), (False, False)])
@@ -80,6 +101,7 @@ def test_whoever_was_added_by_others_is_found_all_the_same(is_loaded: bool, deci
     world.existence.is_loaded, world.existence.decides = is_loaded, decides
     asyncio.run(InMemoryUsers.add(world.store, new_user(username="ada")))
     assert asyncio.run(world.users.find(ADA)) is not None
+    assert asyncio.run(world.users.find_nearby(ADA)) is not None
 
 
 def test_a_user_is_noted_before_being_added_and_the_note_goes_along() -> None:

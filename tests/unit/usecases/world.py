@@ -16,6 +16,7 @@ from tidegate.domain.idempotency import Keying
 from tidegate.domain.lanes import Lane
 from tidegate.domain.throttling import CounterKind, Limit
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser
+from tidegate.ports import NearbyUsers
 from tidegate.throttle.throttle import CountingThrottle
 from tidegate.usecases.act_once import ActOnce
 from tidegate.usecases.authenticate import Authenticate
@@ -87,7 +88,13 @@ def new_user(user_id: UUID, name: str, stored: str) -> NewUser:
 class World:
     """Fakes of all ports, and the use cases on them."""
 
-    def __init__(self, passwords: InstantPasswords | None = None, *, is_uniform: bool = False) -> None:
+    def __init__(
+        self,
+        passwords: InstantPasswords | None = None,
+        *,
+        nearby: NearbyUsers | None = None,
+        is_uniform: bool = False,
+    ) -> None:
         self.clock = HandClock()
         self.users = InMemoryUsers()
         self.sessions = InMemorySessions(self.users, clock=self.clock)
@@ -108,6 +115,7 @@ class World:
             on_refused=self.refused.append,
         )
         self.log_in = LogIn(
+            nearby=nearby or self.users,
             users=self.users,
             credentials=self.users,
             passwords=self.passwords,

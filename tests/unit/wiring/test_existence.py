@@ -66,7 +66,7 @@ def test_memory_of_something_else_filters_nobody() -> None:
     )
     with tempfile.TemporaryFile() as foreign, tempfile.TemporaryFile() as lines:
         os.ftruncate(foreign.fileno(), memory._SIZE)
-        found = filtered(users, foreign.fileno(), JsonLog(lines.fileno()))
-        assert (found.known, found.newcomers) == (users, users)
+        found = filtered(users, users, foreign.fileno(), JsonLog(lines.fileno()))
+        assert (found.known, found.nearby, found.newcomers) == (users, users, users)
         lines.seek(0)
         assert b"serving without the existence filter" in lines.read()

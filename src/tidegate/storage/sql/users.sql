@@ -1,4 +1,4 @@
--- Statements on users. All go to the primary. userid is the primary key; each identifier has a unique index of its own.
+-- Statements on users. They go to the primary; those of look-ups by name go to replicas too. userid is the primary key; each identifier has a unique index of its own.
 
 -- name: find_users_by_username
 -- Hot: all usernames that logins and registrations ask for at a moment. Unique index on username.
