@@ -169,6 +169,22 @@ class Settings:
         ),
     ] = 50
 
+    # The queue
+    queue_url: Annotated[
+        str,
+        Meaning(
+            text="The servers of one NATS cluster with JetStream, with commas between: nats://user:password@host:4222, or "
+            "tls://. Empty: there is no queue, and workers look for jobs in their table.",
+            is_secret=True,
+        ),
+    ] = field(default="", repr=False)
+    queue_timeout_ms: Annotated[
+        int,
+        Meaning(
+            text="How long NATS may take to answer before it counts as away.", unit="milliseconds", low=50, high=60_000
+        ),
+    ] = 2_000
+
     # Processes and requests
     api_processes: Annotated[
         int,

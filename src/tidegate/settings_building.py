@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from tidegate.cache.address import read_address
 from tidegate.config import PREFIX, Declared, ExistenceMode, Profile, Settings, SettingsError, declared
 from tidegate.passwords.profiles import PROFILES
+from tidegate.queue.address import read_addresses
 from tidegate.settings_node import share_of, usable_cores, usable_memory_bytes
 
 PLACEHOLDER: Final = "change-me"
@@ -130,6 +131,8 @@ def _parse_secret(each: Declared, text: str) -> str | bytes | tuple[str, ...]:
         return tuple(_parse_replica_dsn(each.variable, word) for word in text.split())
     if each.name == "cache_url":
         return _parse_cache_url(each.variable, text)
+    if each.name == "queue_url":
+        return _parse_queue_url(each.variable, text)
     if each.type is str:
         if len(text) < _SECRET_CHARACTERS_MIN:
             raise SettingsError(f"{each.variable} is too short; make it {_SECRET_CHARACTERS_MIN} random characters or more")
@@ -177,6 +180,14 @@ def _parse_replica_dsn(variable: str, text: str) -> str:
 def _parse_cache_url(variable: str, text: str) -> str:
     try:
         read_address(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable} cannot be read: {error}; correct it") from None
+    return text
+
+
+def _parse_queue_url(variable: str, text: str) -> str:
+    try:
+        read_addresses(text)
     except ValueError as error:
         raise SettingsError(f"{variable} cannot be read: {error}; correct it") from None
     return text

@@ -45,6 +45,8 @@ ARROWS: Final[dict[str, May]] = {
     "profiles": May({"domain", "ports"}),
     "cache": May({"domain", "ports", "cache.address"}, {"libvalkey", "msgspec"}),
     "cache.address": May(),
+    "queue": May({"domain", "ports", "queue.address"}, {"nats"}),
+    "queue.address": May(),
     "throttle": May({"domain", "ports"}),
     "observability": May(theirs={"msgspec", "prometheus_client"}),
     # What surrounds a running process.
@@ -57,13 +59,13 @@ ARROWS: Final[dict[str, May]] = {
     "config": May({"passwords.profiles"}),
     "settings_node": May(),
     "settings_sources": May({"config"}, {"dotenv"}),
-    "settings_building": May({"config", "settings_node", "passwords.profiles", "cache.address"}),
+    "settings_building": May({"config", "settings_node", "passwords.profiles", "cache.address", "queue.address"}),
     "settings_pages": May({"config", "settings_building"}),
     # Where everything is joined, and what people call.
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
-        | {"profiles", "throttle", "observability"},
+        | {"profiles", "throttle", "observability", "queue", "queue.address"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the

@@ -57,6 +57,7 @@ THROTTLED: Final = Counter(
     "tidegate_throttled", "Attempts refused because too many failed before, by what was counted.", ["kind"]
 )
 CACHE_UP: Final = Gauge("tidegate_cache_up", "Processes that reach the cache.", multiprocess_mode="livesum")
+QUEUE_UP: Final = Gauge("tidegate_queue_up", "Processes that reach the queue.", multiprocess_mode="livesum")
 
 
 _FLUSH_INTERVAL_S: Final = 0.2

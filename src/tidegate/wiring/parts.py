@@ -25,6 +25,8 @@ from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import PROFILES
+from tidegate.queue.address import read_addresses
+from tidegate.queue.connection import QueueConnection
 from tidegate.storage.pools import PrimaryPool
 from tidegate.throttle.throttle import CountingThrottle
 from tidegate.tokens.access import AccessTokenService
@@ -109,6 +111,33 @@ async def open_cache(settings: Settings, log: JsonLog) -> AsyncIterator[CacheCli
         yield client
     finally:
         await client.aclose()
+
+
+@asynccontextmanager
+async def open_queue(settings: Settings, log: JsonLog, *, name: str) -> AsyncIterator[QueueConnection | None]:
+    """Begin to connect to the queue, where one is named; that it is away stops nobody.
+
+    Args:
+        settings: Say where it is.
+        log: Told when it comes and goes.
+        name: What an operator sees among the connections of NATS.
+    """
+    if not settings.queue_url:
+        yield None
+        return
+
+    def report(is_up: bool, why: str) -> None:
+        metrics.QUEUE_UP.set(is_up)
+        log.event("info" if is_up else "error", "queue", "the queue answers" if is_up else f"the queue is away: {why}")
+
+    connection = QueueConnection(
+        read_addresses(settings.queue_url), name=name, timeout_s=settings.queue_timeout_ms / 1000, on_change=report
+    )
+    connection.start()
+    try:
+        yield connection
+    finally:
+        await connection.aclose()
 
 
 @asynccontextmanager

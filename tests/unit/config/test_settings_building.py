@@ -311,3 +311,12 @@ def test_a_replica_is_not_waited_for_longer_than_the_primary() -> None:
     given = {"DATABASE_STATEMENT_TIMEOUT_MS": "200"}
     assert build(**given)
     assert "TIDEGATE_REPLICA_STATEMENT_TIMEOUT_MS" in fault(**given, REPLICA_DSNS=REPLICAS)
+
+
+def test_the_url_of_a_queue_is_read_at_the_start() -> None:
+    url = "nats://:hunter2@one.example,tls://two.example:4223"
+    assert build(QUEUE_URL=url).queue_url == url
+    told = fault(QUEUE_URL="nats://:hunter2/@one.example")
+    assert told.startswith("TIDEGATE_QUEUE_URL cannot be read: ")
+    assert "hunter2" not in told
+    assert "hunter2" not in repr(build(QUEUE_URL=url))

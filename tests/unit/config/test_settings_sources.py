@@ -35,8 +35,8 @@ def test_a_mistyped_name_is_refused_with_the_right_one(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_in_dotenv_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("TIDEGATE_QUUX=1\n")
-    with pytest.raises(SettingsError, match=r"^TIDEGATE_QUUX in .*/\.env is no setting; see `tidegate config list`$"):
+    (tmp_path / ".env").write_text("TIDEGATE_FROBNICATE=1\n")
+    with pytest.raises(SettingsError, match=r"^TIDEGATE_FROBNICATE in .*/\.env is no setting; see `tidegate config list`$"):
         found(tmp_path)
 
 
