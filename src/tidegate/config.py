@@ -32,6 +32,14 @@ class Profile(StrEnum):
     HARDENED = "hardened"
 
 
+class WelcomeMode(StrEnum):
+    """How who has registered is greeted (ADR 0022)."""
+
+    OFF = "off"
+    LOG = "log"
+    SMTP = "smtp"
+
+
 class ExistenceMode(StrEnum):
     """What the existence filter is for (DESIGN 5.2, ADR 0014)."""
 
@@ -214,6 +222,33 @@ class Settings:
     worker_poll_interval_ms: Annotated[
         int, Meaning(text="How often an idle worker looks for jobs.", unit="milliseconds", low=10, high=60_000)
     ] = 200
+    worker_metrics_port: Annotated[
+        int,
+        Meaning(text="Port, at TIDEGATE_METRICS_HOST, of the worker's /metrics. 0: it has none.", low=0, high=65_535),
+    ] = 0
+    audit_kept_days: Annotated[
+        int, Meaning(text="How long the records of what happened to users are kept.", unit="days", low=1, high=36_500)
+    ] = 180
+
+    # Notices
+    welcome: Annotated[
+        WelcomeMode,
+        Meaning(
+            text="How who has registered with an email address is greeted. log: by a line in the worker's log, without the "
+            "address, to try it. smtp: by an email; it may come twice when a worker is killed just after sending.",
+            choices=tuple(WelcomeMode),
+        ),
+    ] = WelcomeMode.OFF
+    smtp_host: Annotated[str, Meaning(text="The server that takes emails; it must offer STARTTLS.")] = ""
+    smtp_port: Annotated[int, Meaning(text="Its port; at 465 TLS begins at once.", low=1, high=65_535)] = 587
+    smtp_user: Annotated[str, Meaning(text="Who sends. Empty: the server asks for no password.")] = ""
+    smtp_password: Annotated[str, Meaning(text="The password of TIDEGATE_SMTP_USER.", is_secret=True)] = field(
+        default="", repr=False
+    )
+    smtp_from: Annotated[str, Meaning(text="The address that emails come from.")] = ""
+    smtp_timeout_ms: Annotated[
+        int, Meaning(text="How long handing over one email may take.", unit="milliseconds", low=100, high=30_000)
+    ] = 4_000
 
     # Passwords
     hash_profile: Annotated[

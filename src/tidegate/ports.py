@@ -1,6 +1,7 @@
 """What the use cases need from outside, in the words of the domain. Each promise beside the method that makes it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from tidegate.domain.claims import AccessClaims, DeviceGrant, RefreshGrant
 from tidegate.domain.idempotency import KeyedRequest
-from tidegate.domain.jobs import LoginSucceeded
+from tidegate.domain.jobs import Addressee, Claimed, Depth, Job, JobKind
 from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import NewSession, Rotation, SessionView
 from tidegate.domain.throttling import Counter
@@ -99,7 +100,7 @@ class Sessions(Protocol):
     """The sessions of all users, on the primary. Its clock is the only one that expires anything."""
 
     async def open(self, session: NewSession, *, relied_on: str) -> bool:
-        """Open *session* and put the job `LoginSucceeded`, both or neither.
+        """Open *session* and put the job `LOGIN_SUCCEEDED`, both or neither.
 
         Args:
             session: Of generation 0.
@@ -375,20 +376,102 @@ class Ids(Protocol):
 class JobBatch(Protocol):
     """Jobs that one worker holds in one transaction: that they are done and what that changes become true together."""
 
-    logins: Sequence[LoginSucceeded]
+    jobs: Sequence[Job]
 
-    async def record_last_logins(self, latest: Mapping[UUID, datetime]) -> None:
-        """Set when each user last logged in, aware times; never back to an earlier time. Who is gone is passed over."""
+    kept: AbstractSet[int]
+    """Those that `keep` was told of."""
+
+    def keep(self, jobs: Sequence[Job]) -> None:
+        """Let *jobs* wait on instead: they cannot be done at this moment, by nobody's fault."""
+
+    async def record_last_logins(self, latest: Mapping[UUID, datetime]) -> AbstractSet[UUID]:
+        """Set when each user last logged in, aware times; never back to an earlier time. Who is gone is passed over.
+
+        Returns:
+            Users whose row somebody else holds; nothing is written for them, and nobody waits.
+        """
+
+    async def record_audit(self, jobs: Sequence[Job]) -> None:
+        """Write down what *jobs* tell, for good."""
+
+    async def put(self, kind: JobKind, users: Sequence[UUID]) -> None:
+        """Put a job of *kind* for each of *users*."""
+
+    async def addressees(self, users: Sequence[UUID]) -> Mapping[UUID, Addressee]:
+        """How to reach *users*; who is gone is not among them."""
 
 
 class Jobs(Protocol):
-    """The jobs that are waiting, on the primary."""
+    """The jobs that are waiting, on the primary. Kinds that this release does not know are left to a newer one."""
 
-    def take(self, *, at_most: int) -> AbstractAsyncContextManager[JobBatch]:
-        """Hold the oldest jobs that nobody else holds; at the end of the block they are done, when it raises they wait on.
+    def take(self, kinds: Sequence[JobKind], *, at_most: int) -> AbstractAsyncContextManager[JobBatch]:
+        """Hold the oldest jobs of *kinds* that are due and that nobody else holds.
 
-        Jobs of a kind that this release does not know are left to a newer one.
+        At the end of the block they are done; when it raises they wait on.
         """
+
+    def take_named(self, kinds: Sequence[JobKind], jobs: Sequence[int]) -> AbstractAsyncContextManager[JobBatch]:
+        """Hold those of *jobs* that wait and that nobody else holds; as `take`. Never waits for who holds them."""
+
+    async def unfinished(self, jobs: Sequence[int]) -> frozenset[int]:
+        """Which of *jobs* are not done yet, by whomever."""
+
+    async def claim(self, kinds: Sequence[JobKind], *, at_most: int, again_after_s: float) -> list[Claimed]:
+        """Take the oldest jobs of *kinds* that are due to be published; unless done, they are due again after a while.
+
+        Each is claimed by one caller only, however many ask, and none is passed over for good, in whatever order the
+        transactions that put them are committed.
+        """
+
+    async def put_off(self, job: int, *, error: str, again_after_s: float) -> None:
+        """Note that *job* failed with an error of the class *error*; it is due again after *again_after_s*."""
+
+    async def bury(self, job: int, *, error: str) -> None:
+        """Note that *job* failed once too often: it waits for a person, and holds up nobody."""
+
+    async def depth(self) -> Depth:
+        """How many wait, counted as far as it is worth."""
+
+
+class Carrier(Protocol):
+    """Carries the ids of jobs to whichever worker is free. It may lose, double and reorder them, or be away."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether asking makes sense now."""
+
+    async def publish(self, claimed: Sequence[Claimed]) -> bool:
+        """Hand over *claimed*; False: they, or some of them, may be lost."""
+
+    async def backlog(self) -> int | None:
+        """How many are handed over and not done; None: they are away."""
+
+    async def pull(self, *, at_most: int, wait_s: float) -> Sequence[int] | None:
+        """Take the ids of jobs, in any order, perhaps more than once; none: nothing came in time. None: they are away."""
+
+    async def settle(self, jobs: Sequence[int]) -> None:
+        """Say that what was pulled for *jobs* need not be delivered again."""
+
+    async def put_back(self, jobs: Sequence[int], *, delay_s: float) -> None:
+        """Let *jobs* be delivered again after *delay_s*."""
+
+
+class WelcomeSender(Protocol):
+    """Greets who has registered."""
+
+    async def welcome(self, job: int, addressee: Addressee) -> None:
+        """Send one greeting. The same *job* may come twice, for nobody can send and write down that it was sent at once.
+
+        Raises:
+            NoticeUndelivered: It was not sent; it may be tried again.
+        """
+
+
+class AuditRemoval(Protocol):
+    """Removes the records that are older than anybody keeps them."""
+
+    async def remove_old_audit(self, *, older_than_s: float, at_most: int) -> int:
+        """Look at the *at_most* oldest records, remove those older than *older_than_s*, and return how many those were."""
 
 
 class SessionRemoval(Protocol):

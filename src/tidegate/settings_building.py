@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from tidegate.cache.address import read_address
-from tidegate.config import PREFIX, Declared, ExistenceMode, Profile, Settings, SettingsError, declared
+from tidegate.config import PREFIX, Declared, ExistenceMode, Profile, Settings, SettingsError, WelcomeMode, declared
 from tidegate.passwords.profiles import PROFILES
 from tidegate.queue.address import read_addresses
 from tidegate.settings_node import share_of, usable_cores, usable_memory_bytes
@@ -105,7 +105,7 @@ def _parse(each: Declared, text: str) -> Any:  # noqa: ANN401 - of the type that
         return _parse_number(each, text)
     if each.meaning.choices and text not in each.meaning.choices:
         raise SettingsError(f"{each.variable} is {text!r}; set it to {' or '.join(each.meaning.choices)}")
-    if each.type in (str, Profile, ExistenceMode):
+    if each.type in (str, Profile, ExistenceMode, WelcomeMode):
         return each.type(text)
     return Path(text).absolute()
 
@@ -133,6 +133,8 @@ def _parse_secret(each: Declared, text: str) -> str | bytes | tuple[str, ...]:
         return _parse_cache_url(each.variable, text)
     if each.name == "queue_url":
         return _parse_queue_url(each.variable, text)
+    if each.name == "smtp_password":
+        return text  # another's server has made it, by its own rules
     if each.type is str:
         if len(text) < _SECRET_CHARACTERS_MIN:
             raise SettingsError(f"{each.variable} is too short; make it {_SECRET_CHARACTERS_MIN} random characters or more")
@@ -290,6 +292,13 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"TIDEGATE_PHONE_REGION is {settings.phone_region!r}; set it to two capital letters such as DE"
     if not re.fullmatch(r"https?://[^\s?#]+[^\s?#/]", settings.issuer):
         yield "TIDEGATE_ISSUER must be an https URL without query, fragment and final slash (RFC 8414 section 2); change it"
+    if settings.welcome is WelcomeMode.SMTP and not (settings.smtp_host and settings.smtp_from):
+        yield "TIDEGATE_WELCOME is smtp, which needs TIDEGATE_SMTP_HOST and TIDEGATE_SMTP_FROM; set both"
+    if settings.welcome is WelcomeMode.SMTP and settings.smtp_timeout_ms > settings.database_statement_timeout_ms:
+        # A greeting is sent within a transaction, which the database ends when nothing happens in it for so long.
+        yield "TIDEGATE_SMTP_TIMEOUT_MS must not exceed TIDEGATE_DATABASE_STATEMENT_TIMEOUT_MS; lower it or raise the other"
+    if bool(settings.smtp_user) != bool(settings.smtp_password):
+        yield "TIDEGATE_SMTP_USER and TIDEGATE_SMTP_PASSWORD belong together; set both or none"
     if bool(settings.introspection_client_id) != bool(settings.introspection_client_secret):
         yield "TIDEGATE_INTROSPECTION_CLIENT_ID and TIDEGATE_INTROSPECTION_CLIENT_SECRET belong together; set both or none"
 

@@ -7,10 +7,10 @@ from datetime import UTC
 from typing import Protocol
 from uuid import UUID, uuid4
 
+from tests.contract.jobs import LoginPut
 from tests.contract.stories import told
 from tests.contract.users import UserStore, new_user
 from tidegate.domain.claims import RefreshGrant
-from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.sessions import Fate, NewSession, Rotation, SessionLifetimes
 from tidegate.domain.users import DISABLED_MARK
 from tidegate.ports import SessionRemoval, Sessions
@@ -34,7 +34,7 @@ class SessionWorld(Protocol):
     def sessions(self) -> SessionStore:
         """What is under test."""
 
-    async def jobs(self) -> list[LoginSucceeded]:
+    async def jobs(self) -> list[LoginPut]:
         """Every job that was put and not done, the oldest first."""
 
     async def let_pass(self, seconds: float) -> None:

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from tests.contract.idempotency import IdempotencyContract
+from tests.contract.jobs import LoginPut
 from tests.contract.revocations import RevocationsContract
 from tests.contract.sessions import LIFETIMES, OpeningContract, RotationContract, SessionLifeContract
 from tests.contract.users import ProfilesContract, UserStoreContract
 from tests.fakes.revocations import InMemoryRevocations
 from tests.fakes.sessions import InMemorySessions
 from tests.fakes.users import InMemoryUsers
-from tidegate.domain.jobs import LoginSucceeded
 
 
 class FakeWorld:
@@ -23,7 +23,7 @@ class FakeWorld:
         self.revocations = InMemoryRevocations(self.sessions)
         self.keys = self.users.keys
 
-    async def jobs(self) -> list[LoginSucceeded]:
+    async def jobs(self) -> list[LoginPut]:
         return self.sessions.jobs
 
     async def let_pass(self, seconds: float) -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from tests.contract.jobs import LoginPut
 from tests.fakes.users import InMemoryUsers
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.idempotency import KeyedRequest
-from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.sessions import FIRST_GENERATION, Fate, NewSession, Rotation, SessionLifetimes, SessionView
 
 LIFETIMES = SessionLifetimes(idle_s=14 * 86_400, absolute_s=90 * 86_400, reuse_grace_s=10)
@@ -50,7 +50,7 @@ class InMemorySessions:
         self, users: InMemoryUsers, *, clock: HandClock | None = None, lifetimes: SessionLifetimes = LIFETIMES
     ) -> None:
         self.clock = clock or HandClock()
-        self.jobs: list[LoginSucceeded] = []
+        self.jobs: list[LoginPut] = []
         self._users = users
         self._lifetimes = lifetimes
         self._rows: dict[UUID, _Row] = {}
@@ -59,7 +59,7 @@ class InMemorySessions:
         if self._users.stored_password(session.user_id) != relied_on:
             return False
         self._add(session)
-        self.jobs.append(LoginSucceeded(session.user_id, self.clock.now()))
+        self.jobs.append(LoginPut(session.user_id, self.clock.now()))
         return True
 
     async def rotate(self, grant: RefreshGrant) -> Rotation:

@@ -47,6 +47,7 @@ ARROWS: Final[dict[str, May]] = {
     "cache.address": May(),
     "queue": May({"domain", "ports", "queue.address"}, {"nats"}),
     "queue.address": May(),
+    "notices": May({"domain", "ports"}),
     "throttle": May({"domain", "ports"}),
     "observability": May(theirs={"msgspec", "prometheus_client"}),
     # What surrounds a running process.
@@ -65,7 +66,7 @@ ARROWS: Final[dict[str, May]] = {
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
-        | {"profiles", "throttle", "observability", "queue", "queue.address"},
+        | {"profiles", "throttle", "observability", "queue", "queue.address", "notices"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "tell what is wrong or slow here, and what to do about it",
     "calibrate": "measure how fast this machine hashes, and say which hash profile suits it",
     "capacity": "reckon the nodes, cores and memory for so many logins in so short a time",
+    "jobs": "list, show, count or try again what is to be done after answers",
     "users": "add, show, disable, enable or delete a user",
     "version": "print the version",
 }

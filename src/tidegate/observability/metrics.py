@@ -58,6 +58,23 @@ THROTTLED: Final = Counter(
 )
 CACHE_UP: Final = Gauge("tidegate_cache_up", "Processes that reach the cache.", multiprocess_mode="livesum")
 QUEUE_UP: Final = Gauge("tidegate_queue_up", "Processes that reach the queue.", multiprocess_mode="livesum")
+JOBS_DONE: Final = Counter("tidegate_jobs_done", "Jobs that took effect.", ["lane"])
+JOBS_FAILED: Final = Counter(
+    "tidegate_jobs_failed", "Failures of a job, by class; each is tried again or dead.", ["lane", "error"]
+)
+JOBS_DEAD: Final = Counter("tidegate_jobs_dead", "Jobs that failed too often and wait for a person.", ["lane"])
+JOBS_RELAYED: Final = Counter("tidegate_jobs_relayed", "Jobs published to the queue.", ["lane"])
+JOBS_RELAY_SECONDS: Final = Histogram(
+    "tidegate_jobs_relay_seconds",
+    "From the put to the publication of the oldest job of a batch.",
+    ["lane"],
+    buckets=_SECONDS,
+)
+JOBS_WAITING: Final = Gauge("tidegate_jobs_waiting", "Jobs not done, up to 100,000.", multiprocess_mode="livemax")
+JOBS_OLDEST_SECONDS: Final = Gauge("tidegate_jobs_oldest_seconds", "Age of the oldest job.", multiprocess_mode="livemax")
+WORKER_OVERDUE: Final = Gauge(
+    "tidegate_worker_overdue_seconds", "How late the latest of the worker's rounds is.", multiprocess_mode="livemax"
+)
 
 
 _FLUSH_INTERVAL_S: Final = 0.2

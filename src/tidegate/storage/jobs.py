@@ -1,43 +1,162 @@
-"""Jobs in PostgreSQL: taken, done and deleted in one transaction."""
+"""Jobs in PostgreSQL: put by whatever causes them, claimed here for publishing, done and deleted in one transaction."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from tidegate.domain.jobs import LoginSucceeded
+from tidegate.domain.jobs import Addressee, Claimed, Depth, Job, JobKind
 from tidegate.ports import JobBatch
-from tidegate.storage.connections import PrimaryConnection
+from tidegate.storage.connections import PrimaryConnection, Row
 from tidegate.storage.pools import PrimaryPool
 
-_KINDS: Final = ["login_succeeded"]
-"""What this release can do. open_session (sql/sessions.sql) puts it under this name."""
+_COUNTED_MAX: Final = 100_000
+"""A gauge that says so many says enough; counting a million rows every few seconds would not be worth it."""
 
 
 class PostgresJobs:
-    """`ports.Jobs`."""
+    """`ports.Jobs` and `ports.AuditRemoval`."""
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
 
     @asynccontextmanager
-    async def take(self, *, at_most: int) -> AsyncIterator[JobBatch]:
+    async def take(self, kinds: Sequence[JobKind], *, at_most: int) -> AsyncIterator[JobBatch]:
         """See `ports.Jobs.take`."""
         async with self._pool.transaction() as work:
-            taken = await work.fetch("take_jobs", _KINDS, at_most)
-            yield PostgresJobBatch(work, [LoginSucceeded(row["user_id"], row["created_at"]) for row in taken])
-            if taken:
-                await work.fetch("remove_jobs", [row["job_id"] for row in taken])
+            batch = PostgresJobBatch(work, await work.fetch("take_jobs", kinds, at_most))
+            yield batch
+            await batch.remove()
+
+    @asynccontextmanager
+    async def take_named(self, kinds: Sequence[JobKind], jobs: Sequence[int]) -> AsyncIterator[JobBatch]:
+        """See `ports.Jobs.take_named`."""
+        async with self._pool.transaction() as work:
+            batch = PostgresJobBatch(work, await work.fetch("take_named_jobs", jobs, kinds))
+            yield batch
+            await batch.remove()
+
+    async def unfinished(self, jobs: Sequence[int]) -> frozenset[int]:
+        """See `ports.Jobs.unfinished`."""
+        return frozenset(row["job_id"] for row in await self._pool.fetch("unfinished_jobs", jobs))
+
+    async def claim(self, kinds: Sequence[JobKind], *, at_most: int, again_after_s: float) -> list[Claimed]:
+        """See `ports.Jobs.claim`."""
+        rows = await self._pool.fetch("claim_jobs", kinds, at_most, timedelta(seconds=again_after_s))
+        return [Claimed(row["job_id"], row["tries"], row["age_s"]) for row in rows]
+
+    async def put_off(self, job: int, *, error: str, again_after_s: float) -> None:
+        """See `ports.Jobs.put_off`."""
+        await self._pool.fetch("put_off_job", job, error, timedelta(seconds=again_after_s))
+
+    async def bury(self, job: int, *, error: str) -> None:
+        """See `ports.Jobs.bury`."""
+        await self._pool.fetch("bury_job", job, error)
+
+    async def depth(self) -> Depth:
+        """See `ports.Jobs.depth`."""
+        row = await self._pool.fetchrow("job_depth", _COUNTED_MAX)
+        assert row is not None  # an aggregate has a row
+        return Depth(row["waiting"], row["oldest_s"])
+
+    async def remove_old_audit(self, *, older_than_s: float, at_most: int) -> int:
+        """See `ports.AuditRemoval.remove_old_audit`."""
+        row = await self._pool.fetchrow("remove_old_audit", timedelta(seconds=older_than_s), at_most)
+        return 0 if row is None else int(row[0])
 
 
 class PostgresJobBatch:
     """`ports.JobBatch`: lives as long as its transaction."""
 
-    def __init__(self, work: PrimaryConnection, logins: Sequence[LoginSucceeded]) -> None:
+    def __init__(self, work: PrimaryConnection, rows: Sequence[Row]) -> None:
         self._work = work
-        self.logins = logins
+        self.jobs: Sequence[Job] = [
+            Job(row["job_id"], JobKind(row["kind"]), row["user_id"], row["created_at"], row["tries"]) for row in rows
+        ]
+        self.kept: AbstractSet[int] = frozenset()
 
-    async def record_last_logins(self, latest: Mapping[UUID, datetime]) -> None:
+    def keep(self, jobs: Sequence[Job]) -> None:
+        """See `ports.JobBatch.keep`."""
+        self.kept = self.kept | {job.job_id for job in jobs}
+
+    async def record_last_logins(self, latest: Mapping[UUID, datetime]) -> AbstractSet[UUID]:
         """See `ports.JobBatch.record_last_logins`."""
-        await self._work.fetch("record_last_logins", list(latest.keys()), list(latest.values()))
+        rows = await self._work.fetch("record_last_logins", list(latest.keys()), list(latest.values()))
+        missing = latest.keys() - {row["userid"] for row in rows}
+        if not missing:
+            return frozenset()
+        return frozenset(row["userid"] for row in await self._work.fetch("users_among", list(missing)))
+
+    async def record_audit(self, jobs: Sequence[Job]) -> None:
+        """See `ports.JobBatch.record_audit`."""
+        await self._work.fetch("record_audit", [job.job_id for job in jobs])
+
+    async def put(self, kind: JobKind, users: Sequence[UUID]) -> None:
+        """See `ports.JobBatch.put`."""
+        await self._work.fetch("put_jobs", kind, users)
+
+    async def addressees(self, users: Sequence[UUID]) -> Mapping[UUID, Addressee]:
+        """See `ports.JobBatch.addressees`."""
+        rows = await self._work.fetch("addressees", users)
+        return {row["userid"]: Addressee(row["userid"], row["email"], row["full_name"]) for row in rows}
+
+    async def remove(self) -> None:
+        """Make the jobs done, but for those that are kept."""
+        done = [job.job_id for job in self.jobs if job.job_id not in self.kept]
+        if done:
+            await self._work.fetch("remove_jobs", done)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """One job as a person sees it.
+
+    Attributes:
+        due_at: When it is published, or published again; None: at once.
+        died_at: None: it still waits.
+        detail: JSON.
+        error: The class of the last failure; None: it never failed.
+    """
+
+    job_id: int
+    kind: str
+    user_id: UUID
+    created_at: datetime
+    due_at: datetime | None
+    died_at: datetime | None
+    detail: str | None
+    tries: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KindStats:
+    """How many jobs of a kind wait, how many of those have failed, how many are dead, and how old the oldest is, in s."""
+
+    kind: str
+    waiting: int
+    failing: int
+    dead: int
+    oldest_s: float | None
+
+
+class JobAdministration:
+    """What an operator sees of jobs and does to them."""
+
+    def __init__(self, pool: PrimaryPool) -> None:
+        self._pool = pool
+
+    async def listed(self, job: int | None, *, at_most: int) -> list[ListedJob]:
+        """*job*, or all: the dead first, then those that have failed, then the others, the oldest first."""
+        return [ListedJob(*row) for row in await self._pool.fetch("list_jobs", job, at_most)]
+
+    async def retry(self, job: int | None) -> list[int]:
+        """Let *job*, or all that are dead or have failed, be tried at once; which ones those were."""
+        return [row["job_id"] for row in await self._pool.fetch("retry_jobs", job)]
+
+    async def stats(self) -> list[KindStats]:
+        """Each kind that there is a job of."""
+        return [KindStats(*row) for row in await self._pool.fetch("job_stats")]

@@ -58,12 +58,19 @@ CREATE INDEX sessions_revoked_at ON sessions (revoked_at) WHERE revoked_at IS NO
 
 -- What is to be done after the answer: put by the transaction that causes it, deleted by the one that does it (DESIGN 5.6).
 -- No foreign key: a job of a user who is gone meanwhile finds nobody and is done.
+-- detail: what the job needs beside the user; never a password, a token, a hash, or a name. due_at: not to be published
+-- before; null: it never was. tries: how often it failed; null: never. error: the class of the last failure.
+-- Eight columns, for the nulls of up to eight cost a row nothing: a login writes its job as short as it was without them.
 -- A queue is mostly dead rows, so vacuum goes by their number, not by their share.
 CREATE TABLE jobs (
     job_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind       varchar(64) NOT NULL,
     user_id    uuid NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    detail     jsonb,
+    due_at     timestamptz,
+    tries      smallint,
+    error      varchar(64)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
 -- Requests that took effect under an idempotency key, written by the transaction of that effect (ADR 0019).
@@ -77,6 +84,29 @@ CREATE TABLE idempotency_keys (
 );
 
 CREATE INDEX idempotency_keys_expires_at ON idempotency_keys (expires_at);
+
+-- Jobs that failed too often: they wait for a person (`tidegate jobs`), who lets them be tried again or forgets them.
+CREATE TABLE dead_jobs (
+    job_id     bigint PRIMARY KEY,
+    kind       varchar(64) NOT NULL,
+    user_id    uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    died_at    timestamptz NOT NULL DEFAULT now(),
+    detail     jsonb,
+    tries      smallint NOT NULL,
+    error      varchar(64) NOT NULL
+);
+
+-- What happened to users and when, kept after the jobs and after the users (ADR 0022). The key is the job's: written twice,
+-- it would be an error, and its order is that of time, so the oldest go without another index. None on user_id: it would
+-- cost every login a page somewhere in it; who looks for one user reads the table, or adds the index.
+CREATE TABLE audit (
+    job_id  bigint PRIMARY KEY,
+    at      timestamptz NOT NULL,
+    event   varchar(64) NOT NULL,
+    user_id uuid NOT NULL,
+    detail  jsonb
+);
 
 -- Who may say "nobody has this name" without looking (ADR 0014; the whole of it: storage/sql/existence.sql). The sequence is
 -- a variable that no snapshot hides and no rollback takes back: 0, nobody; -n, the filter of note n is being completed; n,

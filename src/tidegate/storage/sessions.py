@@ -6,6 +6,7 @@ from uuid import UUID
 
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.idempotency import KeyedRequest
+from tidegate.domain.jobs import JobKind
 from tidegate.domain.sessions import Fate, NewSession, Rotation, SessionLifetimes, SessionView
 from tidegate.storage.coalescing import BATCH_KEYS_MAX, WRITES_AT_ONCE_MAX, Coalescer
 from tidegate.storage.idempotency import take_key
@@ -79,7 +80,7 @@ class PostgresSessions:
             return Rotation(Fate.DEAD, None)
         if not stale["is_reused"]:
             return Rotation(Fate.REPEATED, stale["user_id"])
-        if await self.revoke(grant.session_id):
+        if await self._revoke(grant.session_id, None, JobKind.REFRESH_REUSED):
             return Rotation(Fate.REUSED, stale["user_id"])
         return Rotation(Fate.DEAD, None)  # somebody else has just revoked it
 
@@ -112,7 +113,10 @@ class PostgresSessions:
 
     async def revoke(self, session_id: UUID, *, user_id: UUID | None = None) -> bool:
         """See `ports.Sessions.revoke`."""
-        revoked = await self._pool.fetchrow("revoke_session", session_id, user_id)
+        return await self._revoke(session_id, user_id, JobKind.SESSION_REVOKED)
+
+    async def _revoke(self, session_id: UUID, user_id: UUID | None, why: JobKind) -> bool:
+        revoked = await self._pool.fetchrow("revoke_session", session_id, user_id, why)
         return revoked is not None and bool(revoked["was_live"])
 
     async def revoke_all(self, user_id: UUID, *, but: UUID | None = None) -> int:

@@ -6,12 +6,22 @@ from dataclasses import dataclass, replace
 
 from tidegate.config import Settings
 from tidegate.passwords.blocklist import CommonPasswords
+from tidegate.storage.jobs import JobAdministration, ListedJob
 from tidegate.storage.user_administration import UserAdministration
 from tidegate.storage.users import PostgresUsers
 from tidegate.tokens.ids import RandomIds
 from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.register import Normalise, Register
 from tidegate.wiring.parts import SystemClock, normaliser, open_passwords, open_primary, open_throttle
+
+__all__ = [
+    "Administration",
+    "ListedJob",
+    "connections_offered",
+    "open_administration",
+    "open_job_administration",
+    "open_registration",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,17 @@ async def open_registration(settings: Settings) -> AsyncIterator[Register]:
             ids=RandomIds(),
             clock=SystemClock(),
         )
+
+
+@asynccontextmanager
+async def open_job_administration(settings: Settings) -> AsyncIterator[JobAdministration]:
+    """Open one connection to the primary.
+
+    Raises:
+        DatabaseUnavailable: It cannot be reached.
+    """
+    async with open_primary(settings, connections=1) as primary:
+        yield JobAdministration(primary)
 
 
 async def connections_offered(settings: Settings) -> int:

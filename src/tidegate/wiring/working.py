@@ -2,54 +2,170 @@
 
 import asyncio
 import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
-from tidegate.config import Settings
-from tidegate.observability.log import open_log
+from tidegate.config import Settings, WelcomeMode
+from tidegate.domain.jobs import RECORDED, JobKind
+from tidegate.notices.logged import LoggedWelcome
+from tidegate.notices.smtp import SmtpWelcome
+from tidegate.observability import metrics
+from tidegate.observability.log import JsonLog, open_log
+from tidegate.ports import WelcomeSender
+from tidegate.queue.carrier import JobCarrier
+from tidegate.queue.connection import QueueConnection
 from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.jobs import PostgresJobs
+from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.sessions import PostgresSessions
+from tidegate.usecases.clean_up_audit import CleanUpAudit
 from tidegate.usecases.clean_up_idempotency_keys import CleanUpIdempotencyKeys
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
-from tidegate.usecases.record_logins import RecordLogins
-from tidegate.wiring.parts import open_primary, session_lifetimes
-from tidegate.worker.loop import WorkerLoop
+from tidegate.usecases.record_events import RecordEvents
+from tidegate.usecases.welcome import Welcome
+from tidegate.wiring.parts import open_primary, open_queue, session_lifetimes
+from tidegate.worker.hands import Hands
+from tidegate.worker.lanes import Lane
+from tidegate.worker.loop import Rounds, WorkerLoop
+from tidegate.worker.relay import Relay
 
-_CONNECTIONS: Final = 1
-"""The loop does one thing at a time."""
+RECORDS_AT_ONCE_MAX: Final = 500
+"""In one transaction. Updates by unnest cost a tenth of single ones from some hundred rows on (STACK.md section 4)."""
+
+_RECORD_TRIES_MAX: Final = 8
+"""2 minutes in all: what the database refuses for so long, it refuses for good."""
+
+_WELCOMES_AT_ONCE: Final = 4
+_WELCOME_TRIES_MAX: Final = 14
+"""About an hour in all: as long as a mail server may well be away."""
+
+_CONNECTIONS: Final = 4
+"""Hands, relay, clean-up and gauge; `_WELCOMES_AT_ONCE` and a relay come on top where there is somebody to greet."""
+
+_CLEANUP_INTERVAL_S: Final = 60.0
+_GAUGE_INTERVAL_S: Final = 5.0
 
 _DEAD_FOR_S_MIN: Final = 60
 """Added to how long an access token can outlive its session, before the session's row goes."""
 
 
 async def run_worker(settings: Settings) -> None:
-    """Do jobs and clean up until SIGTERM or SIGINT, then finish the batch under way.
+    """Do jobs and clean up until SIGTERM or SIGINT, then finish the batches under way.
 
     Raises:
         DatabaseUnavailable: The primary cannot be reached at start; later it is waited for.
     """
-    with open_log(settings.log_file) as log:
-        async with open_primary(settings, connections=_CONNECTIONS) as primary:
+    async with AsyncExitStack() as opened:
+        log = opened.enter_context(open_log(settings.log_file))
+        sender = _welcome_sender(settings, log)
+        connections = _CONNECTIONS + (_WELCOMES_AT_ONCE + 1 if sender is not None else 0)
+        primary = await opened.enter_async_context(open_primary(settings, connections=connections))
+        queue = await opened.enter_async_context(open_queue(settings, log, name="tidegate worker"))
 
-            def report(failure: Exception) -> None:
-                log.event("error", "worker", "a round failed and will be tried again", failure)
+        def report(failure: Exception) -> None:
+            log.event("error", "worker", "a round failed and will be tried again", failure)
 
-            loop = WorkerLoop(
-                jobs=PostgresJobs(primary),
-                record_logins=RecordLogins(),
-                clean_ups=[
-                    CleanUpSessions(
-                        sessions=PostgresSessions(primary, lifetimes=session_lifetimes(settings)),
-                        dead_for_s=settings.access_token_ttl_s + _DEAD_FOR_S_MIN,
-                    ),
-                    CleanUpIdempotencyKeys(keys=PostgresIdempotencyKeys(primary)),
-                ],
-                on_failure=report,
-                poll_interval_s=settings.worker_poll_interval_ms / 1000,
-            )
-            running = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                running.add_signal_handler(number, loop.stop)
-            log.event("info", "worker", "working")
-            await loop.run()
+        lanes = list(_lanes(sender))
+        rounds = [*_job_rounds(settings, lanes, primary, queue, log), *_clean_ups(settings, primary)]
+        loop = WorkerLoop([*rounds, _gauge(primary, lambda: loop.overdue_s)], on_failure=report)
+        running = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            running.add_signal_handler(number, loop.stop)
+        log.event("info", "worker", "working")
+        await loop.run()
         log.event("info", "worker", "stopped")
+
+
+def _lanes(sender: WelcomeSender | None) -> Iterator[Lane]:
+    yield Lane(
+        name="records",
+        kinds=RECORDED,
+        do=RecordEvents(welcomes=sender is not None),
+        at_once_max=RECORDS_AT_ONCE_MAX,
+        parallel=1,
+        tries_max=_RECORD_TRIES_MAX,
+    )
+    if sender is not None:
+        yield Lane(
+            name="notices",
+            kinds=(JobKind.WELCOME_DUE,),
+            do=Welcome(sender=sender),
+            at_once_max=1,  # what was sent is written down before the next is
+            parallel=_WELCOMES_AT_ONCE,
+            tries_max=_WELCOME_TRIES_MAX,
+        )
+
+
+def _welcome_sender(settings: Settings, log: JsonLog) -> WelcomeSender | None:
+    match settings.welcome:
+        case WelcomeMode.OFF:
+            return None
+        case WelcomeMode.LOG:
+            return LoggedWelcome(write=lambda line: log.event("info", "worker", line))
+        case WelcomeMode.SMTP:
+            return SmtpWelcome(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                user=settings.smtp_user,
+                password=settings.smtp_password,
+                sender=settings.smtp_from,
+                timeout_s=settings.smtp_timeout_ms / 1000,
+            )
+
+
+def _job_rounds(
+    settings: Settings, lanes: Sequence[Lane], primary: PrimaryPool, queue: QueueConnection | None, log: JsonLog
+) -> Iterator[Rounds]:
+    watcher = _Watcher(log)
+    jobs = PostgresJobs(primary)
+    rest_s = settings.worker_poll_interval_ms / 1000
+    for lane in lanes:
+        carrier = None if queue is None else JobCarrier(queue, lane=lane.name)
+        yield Rounds(work=Hands(lane, jobs=jobs, carrier=carrier, watcher=watcher).work, rest_s=rest_s)
+        if carrier is not None:
+            yield Rounds(work=Relay(lane, jobs=jobs, carrier=carrier, watcher=watcher).work, rest_s=rest_s)
+
+
+def _clean_ups(settings: Settings, primary: PrimaryPool) -> Iterator[Rounds]:
+    """A circle each: none waits for the backlog of another."""
+    sessions = CleanUpSessions(
+        sessions=PostgresSessions(primary, lifetimes=session_lifetimes(settings)),
+        dead_for_s=settings.access_token_ttl_s + _DEAD_FOR_S_MIN,
+    )
+    audit = CleanUpAudit(audit=PostgresJobs(primary), kept_for_s=settings.audit_kept_days * 86_400)
+    keys = CleanUpIdempotencyKeys(keys=PostgresIdempotencyKeys(primary))
+    yield from (Rounds(work=work, rest_s=_CLEANUP_INTERVAL_S) for work in (sessions, audit, keys))
+
+
+def _gauge(primary: PrimaryPool, overdue_s: Callable[[], float]) -> Rounds:
+    jobs = PostgresJobs(primary)
+
+    async def look() -> bool:
+        depth = await jobs.depth()
+        metrics.JOBS_WAITING.set(depth.waiting)
+        metrics.JOBS_OLDEST_SECONDS.set(depth.oldest_s)
+        metrics.WORKER_OVERDUE.set(overdue_s())
+        return False
+
+    return Rounds(work=look, rest_s=_GAUGE_INTERVAL_S)
+
+
+class _Watcher:
+    """`worker.lanes.Watcher`: counts, and tells what died."""
+
+    def __init__(self, log: JsonLog) -> None:
+        self._log = log
+
+    def done(self, lane: str, count: int) -> None:
+        metrics.JOBS_DONE.labels(lane).inc(count)
+
+    def failed(self, lane: str, error: str, *, is_dead: bool) -> None:
+        metrics.JOBS_FAILED.labels(lane, error).inc()
+        if is_dead:
+            metrics.JOBS_DEAD.labels(lane).inc()
+            self._log.event("error", "worker", f"a job failed too often, the last time with {error}: see `tidegate jobs`")
+
+    def relayed(self, lane: str, ages_s: Sequence[float]) -> None:
+        metrics.JOBS_RELAYED.labels(lane).inc(len(ages_s))
+        metrics.JOBS_RELAY_SECONDS.labels(lane).observe(max(ages_s))

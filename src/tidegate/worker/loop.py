@@ -1,105 +1,83 @@
-"""Does the waiting jobs and cleans up, batch by batch, for as long as the process lives and whatever the database does."""
+"""Does the jobs, publishes them and cleans up, round by round, for as long as the process lives and whatever fails."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from tidegate.ports import Jobs
-from tidegate.usecases.record_logins import RecordLogins
-
-JOBS_AT_ONCE_MAX: Final = 500
-"""In one transaction. Updates by unnest cost a tenth of single ones from some hundred rows on (STACK.md section 4)."""
-
-CleanUp = Callable[[], Awaitable[bool]]
-"""Does one bounded batch; True when there may be more to do at once."""
 
 _FAILURE_PAUSE_S_MIN: Final = 0.1
 _FAILURE_PAUSE_S_MAX: Final = 5.0
-"""After a failed round, doubling."""
+"""After a failed round, doubling, each drawn from its half to its whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """Something that is done again and again.
+
+    Attributes:
+        work: One round; True when the next may follow at once.
+        rest_s: How long to wait when it may not.
+    """
+
+    work: Callable[[], Awaitable[bool]]
+    rest_s: float
 
 
 class WorkerLoop:
-    """One worker. Any number may run beside each other: each job is held by one of them."""
+    """One worker. Any number may run beside each other. What goes round in one circle holds up no other."""
 
     def __init__(
         self,
+        rounds: Sequence[Rounds],
         *,
-        jobs: Jobs,
-        record_logins: RecordLogins,
-        clean_ups: Sequence[CleanUp],
         on_failure: Callable[[Exception], None],
-        poll_interval_s: float = 0.2,
-        cleanup_interval_s: float = 60.0,
         monotonic: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         """Nothing happens before `run`.
 
         Args:
-            jobs: Where they wait.
-            record_logins: Takes the jobs `LoginSucceeded`.
-            clean_ups: Called one after the other.
+            rounds: What to do, all beside each other.
             on_failure: Told of every round that failed; the round is tried again.
-            poll_interval_s: How long to wait when no job was waiting.
-            cleanup_interval_s: How long to wait when there was nothing to clean up.
             monotonic: In seconds; tests hold it.
+            draw: From 0 to 1, for the jitter of pauses.
         """
-        self._jobs = jobs
-        self._record_logins = record_logins
-        self._clean_ups = clean_ups
+        self._rounds = tuple(rounds)
         self._on_failure = on_failure
-        self._poll_interval_s = poll_interval_s
-        self._cleanup_interval_s = cleanup_interval_s
         self._monotonic = monotonic
+        self._draw = draw
         self._stopping = asyncio.Event()
-        self._polled_at = monotonic()
-        self._cleanup_due_at = monotonic()
-        self._jobs_done = 0
+        self._due_at = [monotonic()] * len(self._rounds)
 
     async def run(self) -> None:
         """Work until `stop`."""
-        pause_s = _FAILURE_PAUSE_S_MIN
-        while not self._stopping.is_set():
-            try:
-                is_more = await self._do_jobs()
-                is_more |= await self._clean_up()
-            except Exception as failure:
-                self._on_failure(failure)
-                await self._rest(pause_s)
-                pause_s = min(pause_s * 2, _FAILURE_PAUSE_S_MAX)
-            else:
-                pause_s = _FAILURE_PAUSE_S_MIN
-                if not is_more:
-                    await self._rest(self._poll_interval_s)
+        await asyncio.gather(*(self._go_round(number, each) for number, each in enumerate(self._rounds)))
 
     def stop(self) -> None:
-        """Let `run` return when the batch under way is done."""
+        """Let `run` return when the rounds under way are done."""
         self._stopping.set()
 
     @property
-    def jobs_done(self) -> int:
-        """How many jobs this worker has done."""
-        return self._jobs_done
+    def overdue_s(self) -> float:
+        """How late the latest round is, in seconds; grows while the database is away, or a round hangs."""
+        return max(0.0, self._monotonic() - min(self._due_at))
 
-    @property
-    def poll_age_s(self) -> float:
-        """Seconds since it last looked for jobs with success; grows while the database is away or the loop hangs."""
-        return self._monotonic() - self._polled_at
-
-    async def _do_jobs(self) -> bool:
-        async with self._jobs.take(at_most=JOBS_AT_ONCE_MAX) as batch:
-            await self._record_logins(batch)
-        self._jobs_done += len(batch.logins)
-        self._polled_at = self._monotonic()
-        return len(batch.logins) == JOBS_AT_ONCE_MAX
-
-    async def _clean_up(self) -> bool:
-        if self._monotonic() < self._cleanup_due_at:
-            return False
-        is_more = any([await clean_up() for clean_up in self._clean_ups])
-        if not is_more:
-            self._cleanup_due_at = self._monotonic() + self._cleanup_interval_s
-        return is_more
+    async def _go_round(self, number: int, rounds: Rounds) -> None:
+        pause_s = _FAILURE_PAUSE_S_MIN
+        while not self._stopping.is_set():
+            try:
+                is_more = await rounds.work()
+            except Exception as failure:
+                self._on_failure(failure)
+                await self._rest(pause_s * (0.5 + 0.5 * self._draw()))
+                pause_s = min(pause_s * 2, _FAILURE_PAUSE_S_MAX)
+            else:
+                self._due_at[number] = self._monotonic() + (0.0 if is_more else rounds.rest_s)
+                pause_s = _FAILURE_PAUSE_S_MIN
+                if not is_more:
+                    await self._rest(rounds.rest_s)
 
     async def _rest(self, seconds: float) -> None:
         """Wait, but not for `stop`."""

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from tests.support.queue_servers import OwnQueue, own_queue
+from tests.support.nats_servers import frozen, kill, own_nats, wipe
 from tests.support.waiting import GIVE_UP_AFTER_S, until_so
+from tidegate.embedded.nats import EmbeddedNats
 from tidegate.queue.address import QueueAddress, read_addresses
 from tidegate.queue.connection import QueueConnection
 from tidegate.queue.messages import Outgoing, QueueAway, StreamMissing
@@ -20,12 +21,12 @@ CONSUMER = {"ack_policy": "explicit", "ack_wait": 1_000_000_000, "max_ack_pendin
 
 @pytest.fixture
 def server():
-    with own_queue() as server:
+    with own_nats() as server:
         yield server
 
 
 @contextlib.asynccontextmanager
-async def connected(server: OwnQueue, *, timeout_s: float = 2.0, told: list[tuple[bool, str]] | None = None):
+async def connected(server: EmbeddedNats, *, timeout_s: float = 2.0, told: list[tuple[bool, str]] | None = None):
     queue = QueueConnection(
         read_addresses(server.url),
         name="tests",
@@ -119,7 +120,7 @@ def test_a_stream_and_a_consumer_are_made_by_several_at_once_changed_and_made_ag
             with pytest.raises(QueueAway):
                 await two.ensure_stream(STREAM, {**CONFIG, "storage": "memory"})
 
-            server.wipe()
+            wipe(server)
             await until_so(lambda: not one.is_up, "the loss goes unnoticed")
             await one.until_up()
             with pytest.raises(StreamMissing):
@@ -136,7 +137,7 @@ def test_a_frozen_queue_is_noticed_within_a_bounded_time_whether_or_not_anybody_
             await busy.ensure_stream(STREAM, CONFIG)
             await busy.ensure_consumer(STREAM, "all", CONSUMER)
             waiting = asyncio.create_task(busy.pull(STREAM, "all", at_most=1, wait_s=3_600))
-            with server.frozen():
+            with frozen(server):
                 with pytest.raises(QueueAway):
                     await busy.publish_all(letters("one"))
                 assert not busy.is_up
@@ -161,7 +162,7 @@ def test_whoever_waits_when_the_queue_dies_is_told_at_once_and_it_comes_back(ser
             waiting = asyncio.create_task(queue.pull(STREAM, "all", at_most=1, wait_s=3_600))
             await asyncio.sleep(0)
             began = time.monotonic()
-            server.kill()
+            kill(server)
             with pytest.raises(QueueAway):
                 await waiting
             assert time.monotonic() - began < GIVE_UP_AFTER_S
@@ -203,12 +204,12 @@ def test_a_follower_is_told_when_the_queue_is_frozen_gone_or_has_no_such_stream(
             await queue.ensure_stream(STREAM, CONFIG)
             following = asyncio.create_task(follow(queue))
             await asyncio.sleep(0.3)
-            with server.frozen(), pytest.raises(QueueAway):
+            with frozen(server), pytest.raises(QueueAway):
                 await following
             await queue.until_up()
             following = asyncio.create_task(follow(queue))
             await asyncio.sleep(0.3)
-            server.kill()
+            kill(server)
             with pytest.raises(QueueAway):
                 await following
 
@@ -220,17 +221,21 @@ def test_neither_a_payload_nor_a_password_reaches_a_log_or_an_error(server, capl
     told: list[tuple[bool, str]] = []
 
     async def body() -> None:
-        (address,) = read_addresses(server.url.replace("//", "//user-canary:password-canary@"))
+        (address,) = read_addresses(server.url)
         queue = QueueConnection([address], name="tests", timeout_s=1, on_change=lambda *tell: told.append(tell))
         queue.start()
         await queue.until_up()
         with pytest.raises(QueueAway) as caught:
             await queue.publish_all([Outgoing("tests.a", b"payload-canary")])
         told.append((False, repr(caught.value)))
-        server.kill()
+        kill(server)
         await until_so(lambda: not queue.is_up, "the loss goes unnoticed")
         await queue.aclose()
 
     asyncio.run(body())
     out, err = capfd.readouterr()
-    assert "canary" not in f"{told} {caplog.text} {out} {err}"
+    seen = f"{told} {caplog.text} {out} {err}"
+    assert "canary" not in seen
+    (address,) = read_addresses(server.url)
+    assert address.password
+    assert address.password not in seen

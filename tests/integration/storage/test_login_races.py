@@ -142,7 +142,7 @@ def test_a_refresh_that_meets_a_revocation_waits_for_it_and_is_dead(database: st
         async with opened_world(database) as world, bystander(database) as other:
             session_id = await open_session(world, await add_user(world))
             await other.execute("BEGIN")
-            await other.fetch(statements()["revoke_session"], session_id, None)
+            await other.fetch(statements()["revoke_session"], session_id, None, "session_revoked")
             refresh = asyncio.ensure_future(fates(world, session_id, 0))
             await until_waiting_or_done(world, refresh)
             await other.execute("COMMIT")

@@ -121,8 +121,8 @@ def test_a_connection_on_which_a_call_was_cancelled_is_replaced(database: str) -
             session_id = await open_session(world, await add_user(world))
             backend = await _backend(pool)
             await other.execute("BEGIN")
-            await other.fetch(statements()["revoke_session"], session_id, None)
-            waiting = asyncio.create_task(pool.fetchrow("revoke_session", session_id, None))
+            await other.fetch(statements()["revoke_session"], session_id, None, "session_revoked")
+            waiting = asyncio.create_task(pool.fetchrow("revoke_session", session_id, None, "session_revoked"))
             await until_waiting_or_done(world, waiting)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -257,9 +257,9 @@ def test_a_statement_that_takes_too_long_is_ended_and_its_connection_stays(datab
             session_id = await open_session(world, await add_user(world))
             backend = await _backend(pool)
             await other.execute("BEGIN")
-            await other.fetch(statements()["revoke_session"], session_id, None)
+            await other.fetch(statements()["revoke_session"], session_id, None, "session_revoked")
             with pytest.raises(DatabaseUnavailable):
-                await pool.fetchrow("revoke_session", session_id, None)
+                await pool.fetchrow("revoke_session", session_id, None, "session_revoked")
             assert await _backend(pool) == backend
 
     asyncio.run(wait())

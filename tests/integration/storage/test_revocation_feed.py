@@ -325,7 +325,7 @@ def test_a_revocation_that_is_rolled_back_is_not_told(database: str) -> None:
             bob = await add_user(world)
             kept, revoked = await open_session(world, bob), await open_session(world, bob)
             await world.outside.execute("BEGIN")
-            assert await world.outside.fetch(statements()["revoke_session"], kept, None)
+            assert await world.outside.fetch(statements()["revoke_session"], kept, None, "session_revoked")
             await world.outside.execute("ROLLBACK")
             await world.sessions.revoke(revoked)
             assert await becomes_revoked(world, revoked)

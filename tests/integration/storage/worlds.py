@@ -9,8 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
+from tests.contract.jobs import LoginPut
 from tests.contract.sessions import LIFETIMES
-from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.sessions import SessionLifetimes
 from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.pools import PrimaryPool
@@ -57,9 +57,11 @@ class PostgresWorld:
         self.keys = PostgresIdempotencyKeys(pool)
         self.administration = UserAdministration(pool)
 
-    async def jobs(self) -> list[LoginSucceeded]:
-        rows = await self.outside.fetch("SELECT user_id, created_at FROM jobs ORDER BY job_id")
-        return [LoginSucceeded(row["user_id"], row["created_at"]) for row in rows]
+    async def jobs(self) -> list[LoginPut]:
+        rows = await self.outside.fetch(
+            "SELECT user_id, created_at FROM jobs WHERE kind = 'login_succeeded' ORDER BY job_id"
+        )
+        return [LoginPut(row["user_id"], row["created_at"]) for row in rows]
 
     async def let_pass(self, seconds: float) -> None:
         await self.outside.execute(

@@ -11,10 +11,14 @@ import pytest
 
 from tests.contract.sessions import add_user, new_session, open_session
 from tests.integration.storage.worlds import PostgresWorld, bystander, opened_pool, opened_world, until
+from tests.unit.worker.test_hands import Heard
+from tidegate.domain.jobs import RECORDED, JobKind
 from tidegate.storage.jobs import PostgresJobs
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
-from tidegate.usecases.record_logins import RecordLogins
-from tidegate.worker.loop import WorkerLoop
+from tidegate.usecases.record_events import RecordEvents
+from tidegate.worker.hands import Hands
+from tidegate.worker.lanes import Lane
+from tidegate.worker.loop import Rounds, WorkerLoop
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -32,9 +36,9 @@ async def set_for_database(outside: "asyncpg.Connection[asyncpg.Record]", settin
 
 async def do_jobs(world: PostgresWorld, *, at_most: int = 500) -> int:
     """One round of a worker; how many jobs it did."""
-    async with PostgresJobs(world.pool).take(at_most=at_most) as batch:
-        await RecordLogins()(batch)
-    return len(batch.logins)
+    async with PostgresJobs(world.pool).take([JobKind.LOGIN_SUCCEEDED], at_most=at_most) as batch:
+        await RecordEvents(welcomes=False)(batch)
+    return len(batch.jobs) - len(batch.kept)
 
 
 async def last_login(world: PostgresWorld, user_id: UUID) -> datetime | None:
@@ -46,13 +50,10 @@ async def last_login(world: PostgresWorld, user_id: UUID) -> datetime | None:
 @asynccontextmanager
 async def working(world: PostgresWorld) -> AsyncIterator[WorkerLoop]:
     """A worker that runs, and what failed in it."""
-    loop = WorkerLoop(
-        jobs=PostgresJobs(world.pool),
-        record_logins=RecordLogins(),
-        clean_ups=[CleanUpSessions(sessions=world.sessions, dead_for_s=60, at_most=3)],
-        on_failure=lambda _: None,
-        poll_interval_s=0.01,
-    )
+    lane = Lane(name="records", kinds=RECORDED, do=RecordEvents(welcomes=False), at_once_max=500, parallel=1, tries_max=3)
+    hands = Hands(lane, jobs=PostgresJobs(world.pool), carrier=None, watcher=Heard())
+    clean_up = CleanUpSessions(sessions=world.sessions, dead_for_s=60, at_most=3)
+    loop = WorkerLoop([Rounds(work=hands.work, rest_s=0.01), Rounds(work=clean_up, rest_s=0.01)], on_failure=lambda _: None)
     running = asyncio.create_task(loop.run())
     try:
         yield loop
@@ -140,7 +141,9 @@ def test_a_job_of_a_kind_that_only_a_newer_release_knows_stays_and_holds_nobody_
             await put(world, bob, NOON)
             assert await do_jobs(world, at_most=1) == 1
             assert await last_login(world, bob) == NOON
-            assert await world.outside.fetchval("SELECT array_agg(kind) FROM jobs") == ["grant_coupon"]
+            assert await world.outside.fetchval("SELECT array_agg(kind) FROM jobs WHERE kind <> 'user_registered'") == [
+                "grant_coupon"
+            ]
 
     asyncio.run(record())
 
@@ -153,8 +156,8 @@ def test_a_worker_that_dies_after_the_effect_and_before_the_commit_has_done_noth
         """Nobody catches it."""
 
     async def die(world: PostgresWorld) -> None:
-        async with PostgresJobs(world.pool).take(at_most=10) as batch:
-            await RecordLogins()(batch)
+        async with PostgresJobs(world.pool).take([JobKind.LOGIN_SUCCEEDED], at_most=10) as batch:
+            await RecordEvents(welcomes=False)(batch)
             if is_cancelled:
                 await asyncio.Event().wait()
             raise Killed
@@ -177,8 +180,8 @@ def test_a_worker_that_dies_after_the_effect_and_before_the_commit_has_done_noth
 def test_several_workers_do_each_job_once_and_do_not_deadlock(database: str) -> None:
     async def work(world: PostgresWorld) -> int:
         done = 0
-        while count := await do_jobs(world, at_most=50):
-            done += count
+        while await world.pool.fetch("take_jobs", ["login_succeeded"], 1):
+            done += await do_jobs(world, at_most=50)
         return done
 
     async def record() -> None:
@@ -221,8 +224,7 @@ def test_a_running_worker_does_jobs_and_cleans_up_and_stops(database: str) -> No
             await world.sessions.open(kept, relied_on="stored")
             async with working(world) as loop:
                 await until(lambda: _is_idle(world, sessions=1))
-                assert loop.jobs_done == 11
-                assert loop.poll_age_s < 30
+                assert loop.overdue_s < 30
             assert await world.sessions.is_live(kept.session_id)
 
     asyncio.run(run())
@@ -246,9 +248,9 @@ def test_a_running_worker_survives_the_loss_of_its_connections(database: str) ->
 
 
 async def _are_unlocked(world: PostgresWorld, jobs: int) -> bool:
-    found = await world.outside.fetch("SELECT job_id FROM jobs FOR UPDATE SKIP LOCKED")
+    found = await world.outside.fetch("SELECT job_id FROM jobs WHERE kind = 'login_succeeded' FOR UPDATE SKIP LOCKED")
     return len(found) == jobs
 
 
 async def _is_idle(world: PostgresWorld, *, sessions: int) -> bool:
-    return await world.jobs() == [] and await world.count() == sessions
+    return not await world.outside.fetchval("SELECT count(*) FROM jobs") and await world.count() == sessions

@@ -320,3 +320,12 @@ def test_the_url_of_a_queue_is_read_at_the_start() -> None:
     assert told.startswith("TIDEGATE_QUEUE_URL cannot be read: ")
     assert "hunter2" not in told
     assert "hunter2" not in repr(build(QUEUE_URL=url))
+
+
+def test_a_greeting_by_email_needs_a_server_and_fits_into_a_transaction() -> None:
+    assert "TIDEGATE_SMTP_HOST" in fault(WELCOME="smtp")
+    complete = {"WELCOME": "smtp", "SMTP_HOST": "mail.example", "SMTP_FROM": "hello@tidegate.example"}
+    assert build(**complete).welcome == "smtp"
+    assert "TIDEGATE_SMTP_TIMEOUT_MS" in fault(**complete, SMTP_TIMEOUT_MS="5001")
+    assert "belong together" in fault(SMTP_USER="tidegate")
+    assert "hunter2" not in repr(build(SMTP_USER="tidegate", SMTP_PASSWORD="hunter2"))

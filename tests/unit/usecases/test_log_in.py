@@ -4,11 +4,11 @@ from asyncio import run
 
 import pytest
 
+from tests.contract.jobs import LoginPut
 from tests.fakes.passwords import InstantPasswords
 from tests.fakes.tokens import nth_session
 from tests.unit.usecases.world import PASSWORD, PHONE, EventfulPasswords, World, username
 from tidegate.domain.errors import Contended, HashPoolSaturated, UnknownUser, UserDisabled, WrongPassword
-from tidegate.domain.jobs import LoginSucceeded
 from tidegate.domain.lanes import Lane
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
 
@@ -32,7 +32,7 @@ def test_a_login_puts_the_job_that_records_it() -> None:
     world = World()
     user_id = world.add_user()
     world.logged_in()
-    assert world.sessions.jobs == [LoginSucceeded(user_id, world.clock.now())]
+    assert world.sessions.jobs == [LoginPut(user_id, world.clock.now())]
 
 
 def test_any_of_the_names_logs_in() -> None:

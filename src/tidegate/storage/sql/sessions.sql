@@ -100,10 +100,14 @@ LIMIT $2;
 
 -- name: revoke_session
 -- Primary key. An expired session is revoked too, though not counted: an access token of its last minutes may outlive it.
+-- $3 is the job that tells why.
 WITH revoked AS (
     UPDATE sessions SET revoked_at = now(), cleanup_due_at = now()
     WHERE session_id = $1 AND ($2::uuid IS NULL OR user_id = $2) AND revoked_at IS NULL
-    RETURNING session_id, user_id IS NOT NULL AND idle_expires_at > now() AS was_live
+    RETURNING session_id, user_id, user_id IS NOT NULL AND idle_expires_at > now() AS was_live
+), put AS (
+    INSERT INTO jobs (kind, user_id, detail)
+    SELECT $3, user_id, jsonb_build_object('session_id', session_id) FROM revoked WHERE was_live
 )
 SELECT was_live, pg_notify('tidegate_revoked', session_id::text) FROM revoked;
 
@@ -119,6 +123,9 @@ WITH locked AS (
     UPDATE sessions SET revoked_at = now(), cleanup_due_at = now() FROM locked
     WHERE sessions.session_id = locked.session_id
     RETURNING sessions.session_id, idle_expires_at > now() AS was_live
+), put AS (
+    INSERT INTO jobs (kind, user_id, detail)
+    SELECT 'sessions_revoked', $1, jsonb_build_object('sessions', count(*)) FROM revoked WHERE was_live HAVING count(*) > 0
 )
 SELECT was_live, pg_notify('tidegate_revoked', session_id::text) FROM revoked;
 

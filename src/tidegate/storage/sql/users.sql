@@ -24,9 +24,12 @@ SELECT userid, username, email, phone_number, full_name, birth_date, last_login 
 -- No look-up before: of any number of racing adds the unique indexes let one through, the others wait for it and fail.
 -- $8 is the note of the existence filter that has the names, or 0. RETURNING sets it after the row is in and before the
 -- trigger that reads it is fired; it is forgotten with the transaction.
-INSERT INTO users (userid, username, email, phone_number, password, full_name, birth_date)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-RETURNING set_config('tidegate.noted_in', $8, true);
+WITH added AS (
+    INSERT INTO users (userid, username, email, phone_number, password, full_name, birth_date)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    RETURNING userid, set_config('tidegate.noted_in', $8, true)
+)
+INSERT INTO jobs (kind, user_id) SELECT 'user_registered', userid FROM added;
 
 -- name: rehash_user
 -- Primary key. Compare and set: the same password under another hash, so logins that relied on the old one need not wait.
@@ -53,32 +56,54 @@ SELECT userid FROM users WHERE userid = $1 AND password = $2 FOR UPDATE;
 
 -- name: replace_password
 -- Primary key. Only after lock_user_of_password.
-UPDATE users SET password = $2 WHERE userid = $1;
+WITH changed AS (
+    UPDATE users SET password = $2 WHERE userid = $1 RETURNING userid
+)
+INSERT INTO jobs (kind, user_id) SELECT 'password_changed', userid FROM changed;
 
 -- name: disable_user
 -- Primary key. Only after lock_user. The mark is domain.users.DISABLED_MARK.
-UPDATE users SET password = $2 || password WHERE userid = $1 AND NOT starts_with(password, $2) RETURNING userid;
+WITH disabled AS (
+    UPDATE users SET password = $2 || password WHERE userid = $1 AND NOT starts_with(password, $2) RETURNING userid
+)
+INSERT INTO jobs (kind, user_id) SELECT 'user_disabled', userid FROM disabled RETURNING user_id;
 
 -- name: enable_user
 -- Primary key. Nobody can have logged in on a marked password, so no lock is needed before.
-UPDATE users SET password = substr(password, length($2) + 1) WHERE userid = $1 AND starts_with(password, $2)
-RETURNING userid;
+WITH enabled AS (
+    UPDATE users SET password = substr(password, length($2) + 1) WHERE userid = $1 AND starts_with(password, $2)
+    RETURNING userid
+)
+INSERT INTO jobs (kind, user_id) SELECT 'user_enabled', userid FROM enabled RETURNING user_id;
 
 -- name: delete_user
 -- Primary key. Only after lock_user and revoke_sessions_of_user: the foreign key then sets sessions.user_id null, and the
 -- revoked rows stay for the feed of revocations.
-DELETE FROM users WHERE userid = $1;
+WITH deleted AS (
+    DELETE FROM users WHERE userid = $1 RETURNING userid
+)
+INSERT INTO jobs (kind, user_id) SELECT 'user_deleted', userid FROM deleted;
 
 -- name: record_last_logins
--- Primary key, one update for the whole batch; changes no indexed column (HOT). The rows are locked in the order of their
--- keys, so two workers whose batches share users wait for each other instead of deadlocking. Never goes back in time,
--- whatever the order of batches. The column has no time zone and holds UTC.
+-- Primary key, one update for the whole batch; changes no indexed column (HOT). SKIP LOCKED: a user whose row somebody holds
+-- holds up neither the others nor a worker, and two workers whose batches share users do not deadlock. Who is missing from
+-- the answer is gone, or held: users_among tells. Never goes back in time, whatever the order of batches. The column has no
+-- time zone and holds UTC.
 WITH latest AS (
     SELECT users.userid, login.at AT TIME ZONE 'utc' AS at
     FROM unnest($1::uuid[], $2::timestamptz[]) AS login (userid, at)
     JOIN users USING (userid)
-    ORDER BY users.userid
-    FOR NO KEY UPDATE OF users
+    FOR NO KEY UPDATE OF users SKIP LOCKED
+), recorded AS (
+    UPDATE users SET last_login = latest.at FROM latest
+    WHERE users.userid = latest.userid AND (users.last_login IS NULL OR users.last_login < latest.at)
 )
-UPDATE users SET last_login = latest.at FROM latest
-WHERE users.userid = latest.userid AND (users.last_login IS NULL OR users.last_login < latest.at);
+SELECT userid FROM latest;
+
+-- name: users_among
+-- Primary key. Who of these is there.
+SELECT userid FROM users WHERE userid = ANY($1::uuid[]);
+
+-- name: addressees
+-- Worker, for a notice. Primary key.
+SELECT userid, email, full_name FROM users WHERE userid = ANY($1::uuid[]);

@@ -1,0 +1,38 @@
+"""Writes down what happened to users, for a batch of jobs at once: never in the request itself (DESIGN 5.6)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from tidegate.domain.jobs import JobKind
+from tidegate.ports import JobBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordEvents:
+    """Does every job but the notices: records for the audit, the last login, and the notices that follow.
+
+    Attributes:
+        welcomes: Whether who has registered is to be greeted, by a job of its own: it reaches outside, where no transaction
+            does, and must not hold up what needs none.
+    """
+
+    welcomes: bool
+
+    async def __call__(self, batch: JobBatch) -> None:
+        """Do *batch*."""
+        latest: dict[UUID, datetime] = {}
+        for job in batch.jobs:
+            if job.kind is JobKind.LOGIN_SUCCEEDED:
+                latest[job.user_id] = max(job.at, latest.get(job.user_id, job.at))
+        held = await batch.record_last_logins(latest) if latest else frozenset[UUID]()
+        done = list(batch.jobs)
+        if held:
+            waiting = [job for job in done if job.kind is JobKind.LOGIN_SUCCEEDED and job.user_id in held]
+            batch.keep(waiting)
+            done = [job for job in done if job.job_id not in batch.kept]
+        if done:
+            await batch.record_audit(done)
+        registered = [job.user_id for job in done if job.kind is JobKind.USER_REGISTERED]
+        if registered and self.welcomes:
+            await batch.put(JobKind.WELCOME_DUE, registered)
