@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -125,12 +127,24 @@ def test_its_api_reaches_the_valkey_that_it_starts(running: Up) -> None:
         await_true(lambda: re.search(rb"^tidegate_cache_up [1-9]", metrics.get("/metrics").body, re.MULTILINE) is not None)
 
 
-def test_a_valkey_that_was_named_must_be_there(folder: Path) -> None:
+def test_it_tells_the_others_where_its_nats_is(running: Up) -> None:
+    """With the password, so in a file that only its owner may read."""
+    told = running.folder / "tidegate.env"
+    assert stat.S_IMODE(told.stat().st_mode) == 0o600
+    found = re.search(r"^TIDEGATE_QUEUE_URL=.*nats://tidegate:([^@]+)@127\.0\.0\.1:(\d+)", told.read_text(), re.MULTILINE)
+    assert found is not None
+    socket.create_connection(("127.0.0.1", int(found[2])), timeout=5).close()
+    assert found[1] not in running.output.read_text()
+    for pid in running.children("tidegate", "worker"):
+        assert f"TIDEGATE_QUEUE_URL=nats://tidegate:{found[1]}@".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+@pytest.mark.parametrize(("setting", "program"), [("VALKEY_PROGRAM", "valkey-server"), ("NATS_PROGRAM", "nats-server")])
+def test_a_program_that_was_named_must_be_there(folder: Path, setting: str, program: str) -> None:
     """Where none was named and none is found, it goes on without; whoever names one wants it."""
-    settings = {"VALKEY_PROGRAM": "/no/such/valkey-server"}
-    ended = tidegate("up", "--data-dir", folder / "data", settings=settings)
+    ended = tidegate("up", "--data-dir", folder / "data", settings={setting: f"/no/such/{program}"})
     assert ended.returncode == 69
-    assert "/no/such/valkey-server cannot be run; set TIDEGATE_VALKEY_PROGRAM to another" in ended.stderr
+    assert f"/no/such/{program} cannot be run; set TIDEGATE_{setting} to another" in ended.stderr
 
 
 def test_everything_is_kept_from_one_start_to_the_next(folder: Path) -> None:
@@ -230,7 +244,7 @@ def kill_all(data: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("victim", ["api", "api-process", "worker", "postgres", "valkey"])
+@pytest.mark.parametrize("victim", ["api", "api-process", "worker", "postgres", "valkey", "nats"])
 def test_what_dies_is_started_again(folder: Path, victim: str) -> None:
     data = folder / "data"
     with running_up(data) as up:
@@ -257,6 +271,8 @@ def processes_named(up: Up, name: str) -> list[int]:
         return up.children("-D", str(up.folder / "postgres" / "cluster"))
     if name == "valkey":
         return up.children("--unixsocket", str(up.folder / "valkey"))
+    if name == "nats":
+        return up.children("-c", str(up.folder / "nats" / "nats.conf"))
     return up.children("tidegate", name)
 
 

@@ -43,6 +43,11 @@ class DataFolder:
         return self.path / "valkey"
 
     @property
+    def nats(self) -> Path:
+        """Where the queue's log and what it stores lie."""
+        return self.path / "nats"
+
+    @property
     def settings(self) -> Path:
         """What other commands read."""
         return self.path / WRITTEN_BY_UP

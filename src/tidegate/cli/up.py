@@ -20,9 +20,10 @@ from tidegate.cli.options import data_folder
 from tidegate.cli.supervision import Child, Signals, say, tend_all
 from tidegate.config import PREFIX, Settings
 from tidegate.embedded.children import StopStep, spawn
+from tidegate.embedded.nats import EmbeddedNats
 from tidegate.embedded.postgres import EmbeddedPostgres
-from tidegate.embedded.server import EmbeddedServer
-from tidegate.embedded.valkey import EmbeddedValkey, EmbeddedValkeyError
+from tidegate.embedded.server import EmbeddedServer, EmbeddedServerError
+from tidegate.embedded.valkey import EmbeddedValkey
 from tidegate.migrations.runner import Runner
 from tidegate.settings_building import build_settings
 from tidegate.settings_sources import Given, gather, write_settings
@@ -128,7 +129,7 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         user=settings.embedded_user,
         connections_max=max(_CONNECTIONS_MAX_MIN, settings.database_connections_budget + _CONNECTIONS_BESIDE),
     )
-    with ExitStack() as running:  # ends what was started, the latest first: API, worker, Valkey, PostgreSQL
+    with ExitStack() as running:  # ends what was started, the latest first: API, worker, NATS, Valkey, PostgreSQL
         if not (folder.postgres / "cluster" / "PG_VERSION").exists():
             say(f"tidegate: making the database in {folder.path}")
         running.callback(server.stop)
@@ -140,9 +141,16 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
             valkey_server = EmbeddedValkey(folder.valkey, program=settings.valkey_program)
             running.callback(valkey_server.stop)
             cache = Child("Valkey", lambda: _start_server(valkey_server), valkey_server.stopping)
-            if _is_started(cache, must=settings.valkey_program is not None):
+            if _is_started(cache, must=settings.valkey_program is not None, without="a cache"):
                 children.append(cache)
                 texts["TIDEGATE_CACHE_URL"] = valkey_server.url
+        if not settings.queue_url:
+            nats_server = EmbeddedNats(folder.nats, program=settings.nats_program)
+            running.callback(nats_server.stop)
+            queue = Child("NATS", lambda: _start_server(nats_server), nats_server.stopping)
+            if _is_started(queue, must=settings.nats_program is not None, without="a queue"):
+                children.append(queue)
+                texts["TIDEGATE_QUEUE_URL"] = nats_server.url
         asyncio.run(Runner(server.dsn()).up())
         write_settings(folder.settings, texts)
         patience_s = settings.stop_notice_ms / 1000 + _STOP_PATIENCE_S
@@ -163,14 +171,14 @@ def _start_server(server: EmbeddedServer) -> "subprocess.Popen[bytes]":
     return server.process
 
 
-def _is_started(cache: Child, *, must: bool) -> bool:
-    """Whether the cache runs now; without it everything is right all the same, so only one that was named must run."""
+def _is_started(child: Child, *, must: bool, without: str) -> bool:
+    """Whether *child* runs now; without it everything is right all the same, so only one that was named must run."""
     try:
-        cache.tend()
-    except EmbeddedValkeyError as error:
+        child.tend()
+    except EmbeddedServerError as error:
         if must:
             raise
-        say(f"tidegate: {error}; going on without a cache")
+        say(f"tidegate: {error}; going on without {without}")
         return False
     return True
 

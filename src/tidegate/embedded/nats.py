@@ -66,7 +66,7 @@ class EmbeddedNats(OneProgramServer):
 
     @property
     def url(self) -> str:
-        """How to reach it, with its password; the same after `stop` and `start`."""
+        """How to reach it, with its password, as TIDEGATE_QUEUE_URL takes it; the same after `stop` and `start`."""
         return f"nats://{_USER}:{self._password}@{LOOPBACK}:{self._chosen_ports()[0]}"
 
     @property
