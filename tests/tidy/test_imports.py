@@ -43,9 +43,10 @@ ARROWS: Final[dict[str, May]] = {
     "existence": May({"domain", "ports"}),
     "identifiers": May({"domain", "ports"}, {"email_validator", "phonenumbers", "precis_i18n"}),
     "profiles": May({"domain", "ports"}),
+    "feed": May({"domain", "ports"}),
     "cache": May({"domain", "ports", "cache.address"}, {"libvalkey", "msgspec"}),
     "cache.address": May(),
-    "queue": May({"domain", "ports", "queue.address"}, {"nats"}),
+    "queue": May({"domain", "ports", "queue.address"}, {"msgspec", "nats"}),
     "queue.address": May(),
     "notices": May({"domain", "ports"}),
     "throttle": May({"domain", "ports"}),
@@ -66,7 +67,7 @@ ARROWS: Final[dict[str, May]] = {
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
-        | {"profiles", "throttle", "observability", "queue", "queue.address", "notices"},
+        | {"profiles", "throttle", "feed", "observability", "queue", "queue.address", "notices"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the

@@ -33,7 +33,7 @@ _STORED_BYTES_MAX: Final = 1 << 30
 """On the disk; by default it would be three quarters of what is free there."""
 
 _MEMORY_BYTES_MAX: Final = 64 << 20
-"""For streams that are kept in memory; ours are not."""
+"""For streams that are kept in memory: that of changes, which takes a quarter of it (queue/changes.py)."""
 
 
 class EmbeddedNatsError(EmbeddedServerError):

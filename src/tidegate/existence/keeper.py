@@ -17,10 +17,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
+from uuid import UUID
 
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.existence.blocks import Marks, blocks_for, capacity_for
 from tidegate.existence.memory import CURRENT, FilterMemory, blocks_of, now_ns
+from tidegate.existence.news import News
 
 Report = Callable[[str, Exception | None], None]
 """Takes a sentence, and what caused it if that was an error."""
@@ -36,6 +38,9 @@ _LAPSE_S: Final = 1.0
 
 _LOOK_S: Final = 1.0
 """How often it is looked whether the filter has become full."""
+
+_GATHERING_S: Final = 0.1
+"""Between two looks at what others have added: their names are fetched together."""
 
 _PAUSE_S_MIN: Final = 1.0
 _PAUSE_S_MAX: Final = 60.0
@@ -78,6 +83,9 @@ class NamesAndLease(Protocol):
     async def scan(self, take: Callable[[list[bytes]], Awaitable[None]], *, since: int | None) -> None:
         """Hand over every name, or those that came since a horizon of this connection."""
 
+    async def names_of(self, user_ids: list[UUID]) -> list[bytes]:
+        """All names of these users, as far as they exist."""
+
 
 class Keeper:
     """Keeps one node's filter until it is cancelled."""
@@ -89,6 +97,7 @@ class Keeper:
         open_database: Callable[[], AbstractAsyncContextManager[NamesAndLease]],
         decides_alone: bool,
         report: Report,
+        news: News | None = None,
     ) -> None:
         """Nothing happens before `run`.
 
@@ -97,11 +106,13 @@ class Keeper:
             open_database: Opens a connection.
             decides_alone: Whether to have the lease; False: every "no" is confirmed, here and for ever.
             report: Is told now and then, for the log.
+            news: What is heard of names that others add; None: nothing is.
         """
         self._memory = memory
         self._open_database = open_database
         self._decides_alone = decides_alone
         self._report = report
+        self._news = news
         self._pause_s = _PAUSE_S_MIN
         self._next_attempt_ns = 0
         self._is_away = False
@@ -130,7 +141,10 @@ class Keeper:
                 await self._gather(database)
             elif not self._decides_alone:
                 self._note_answer()  # it has let us in, and more is not asked of it
-                await asyncio.sleep(_LOOK_S)
+                if self._news is None:
+                    await asyncio.sleep(_LOOK_S)
+                else:
+                    await self._follow(database, self._news)
             elif now_ns() >= self._next_attempt_ns:
                 await self._decide(database)
             else:
@@ -157,6 +171,42 @@ class Keeper:
         self._scanned = self._memory.note_of(filter_), horizon
         self._report(f"{marks.names} names are in the existence filter, after {(now_ns() - began_ns) / _NS:.1f} s", None)
 
+    async def _follow(self, database: NamesAndLease, news: News) -> None:
+        """Add the names that others have added, soon; after an interruption whatever came since the last look."""
+        if news.is_behind:
+            began_at = news.begin_to_catch_up()
+            try:
+                await self._look_through(database)
+            except BaseException:
+                news.is_behind = True
+                raise
+            news.caught_up(began_at)
+        filter_ = self._memory.words[CURRENT]
+        user_ids, proven_at = news.take()
+        try:
+            if user_ids:
+                await self._memory.add(filter_, await database.names_of(user_ids))
+        except BaseException:
+            news.put_back(user_ids)
+            raise
+        if proven_at > 0:
+            self._memory.fed_until(int(proven_at * _NS))
+        await asyncio.sleep(_GATHERING_S)
+        await news.stirring(at_most_s=_LOOK_S)
+
+    async def _look_through(self, database: NamesAndLease) -> None:
+        """Add all names in the table, or those that came since we looked through it last."""
+        filter_ = self._memory.words[CURRENT]
+        note = self._memory.note_of(filter_)
+        horizon = await database.horizon()
+
+        async def take(names: list[bytes]) -> None:
+            await self._memory.add(filter_, names)
+
+        known = self._scanned
+        await database.scan(take, since=known[1] if known is not None and known[0] == note else None)
+        self._scanned = note, horizon
+
     async def _decide(self, database: NamesAndLease) -> None:
         """Win the lease, and hold it for as long as it goes well."""
         if not await database.hold():
@@ -180,14 +230,7 @@ class Keeper:
             await asyncio.sleep(_LAPSE_S)
         if not await database.claim(note):
             return False
-        horizon = await database.horizon()
-
-        async def take(names: list[bytes]) -> None:
-            await self._memory.add(filter_, names)
-
-        known = self._scanned
-        await database.scan(take, since=known[1] if known is not None and known[0] == note else None)
-        self._scanned = note, horizon
+        await self._look_through(database)
         return await database.win(note)
 
     async def _hold(self, database: NamesAndLease) -> None:

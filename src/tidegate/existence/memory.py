@@ -11,7 +11,7 @@ Who may write what:
 - Bits, and the words that say how many names they stand for: whoever holds the lock. An update of a block is a reading and
   a writing, so without the lock one of two could lose the other's bits.
 - `CURRENT` and `NEXT`: the keeper, holding the lock.
-- `DECIDES_UNTIL`: the keeper.
+- `DECIDES_UNTIL`, `FED_UNTIL`: the keeper.
 Whoever reads needs no lock: bits are only ever added to a region while a word points to it, each word is written as one,
 and a reader looks at the word again after reading the region.
 """
@@ -32,13 +32,14 @@ from tidegate.existence.blocks import BLOCK_BYTES, Marks, capacity_of, place
 _MAGIC: Final = 0x5447_4558_4953_5401
 """\"TGEXIST\" and the version of this layout."""
 
-MAGIC, FIRST_NOTE, CURRENT, NEXT, DECIDES_UNTIL, NAMES, NAMES_NEXT = range(7)
+MAGIC, FIRST_NOTE, CURRENT, NEXT, DECIDES_UNTIL, NAMES, NAMES_NEXT, FED_UNTIL = range(8)
 """Words of the header.
 
 FIRST_NOTE: random; with the number of a filter it makes a note that no other filter of any node has.
 CURRENT, NEXT: a filter that answers and one that is being gathered, as `_packed`; 0: none.
 DECIDES_UNTIL: until when a "no" of the current filter is final, in nanoseconds of `now_ns`; 0: it is not.
 NAMES, NAMES_NEXT: how many names were added to each, about.
+FED_UNTIL: whoever was added before, on any node, is in the current filter; in nanoseconds of `now_ns`; 0: nobody tells us.
 """
 
 _HEADER_BYTES: Final = mmap.PAGESIZE
@@ -184,6 +185,10 @@ class FilterMemory:
     def decide_until(self, until_ns: int) -> None:
         """Let a "no" of the current filter be final until then."""
         self.words[DECIDES_UNTIL] = max(0, until_ns)
+
+    def fed_until(self, moment_ns: int) -> None:
+        """Say that whoever was added before *moment_ns*, on whichever node, is in the current filter."""
+        self.words[FED_UNTIL] = max(self.words[FED_UNTIL], moment_ns)
 
     async def begin(self, blocks: int) -> int:
         """Begin a new filter beside the current one, and return it: from now on every name is added to both."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tidegate.domain.users import LoginIdentifier
-from tidegate.existence.memory import CURRENT, DECIDES_UNTIL, NAMES, NEXT, FilterMemory, now_ns
+from tidegate.existence.memory import CURRENT, DECIDES_UNTIL, FED_UNTIL, NAMES, NEXT, FilterMemory, now_ns
 
 NOWHERE = 0
 """A note that no filter has."""
@@ -67,3 +67,8 @@ class SharedFilter:
     def decides(self) -> bool:
         """Whether its "no" is final now."""
         return now_ns() < self._words[DECIDES_UNTIL]
+
+    @property
+    def fed_until_ns(self) -> int:
+        """Whoever was added before this moment of `memory.now_ns`, on whichever node, is in it; 0: unknown."""
+        return self._words[FED_UNTIL]

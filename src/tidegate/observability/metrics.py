@@ -38,6 +38,14 @@ NEARBY_READS: Final = Counter(
 REVOCATIONS_FED: Final = Gauge(
     "tidegate_revocation_feed_up", "Processes whose feed is trusted.", multiprocess_mode="livesum"
 )
+FEED_AGE: Final = Gauge(
+    "tidegate_feed_age_seconds",
+    "How old the newest proof is that every change is known, of the process where it is oldest.",
+    multiprocess_mode="livemax",
+)
+FEED_QUEUED: Final = Gauge(
+    "tidegate_feed_by_queue", "Processes that hear of every change through the queue.", multiprocess_mode="livesum"
+)
 # Of the whole node, told by each of its processes alike.
 EXISTENCE_NAMES: Final = Gauge(
     "tidegate_existence_names", "Names in the existence filter, about.", multiprocess_mode="livemax"
@@ -48,6 +56,11 @@ EXISTENCE_LOADED: Final = Gauge(
 EXISTENCE_DECIDES: Final = Gauge(
     "tidegate_existence_decides_alone",
     'Whether a "no" of the existence filter is final now.',
+    multiprocess_mode="livemax",
+)
+EXISTENCE_FED_AGE: Final = Gauge(
+    "tidegate_existence_fed_age_seconds",
+    "How old the newest proof is that the filter has every name that any node has added.",
     multiprocess_mode="livemax",
 )
 EXISTENCE_SPARED: Final = Counter(

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from tidegate.domain.jobs import Claimed
 from tidegate.queue.connection import QueueConnection
-from tidegate.queue.messages import Incoming, Outgoing, QueueAway
+from tidegate.queue.messages import Incoming, Outgoing, QueueAway, StreamMissing
 
 T = TypeVar("T")
 
@@ -103,9 +103,13 @@ class JobCarrier:
         try:
             if not self._is_made:
                 await self._make()
-            return await ask()
+            try:
+                return await ask()
+            except StreamMissing:
+                await self._make()
+                return await ask()
         except QueueAway:
-            self._is_made = False  # whatever is wrong, it may have lost them
+            self._is_made = False
             return None
 
     async def _make(self) -> None:

@@ -9,8 +9,8 @@ anything is found by a letter to ourselves, sent every so often.
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from tidegate.queue.address import QueueAddress
@@ -279,6 +279,26 @@ class QueueConnection:
                     delivered = place
                     yield Incoming(message.subject, message.data, seq, delivery, message.reply)
 
+    # -- letters: not kept by any stream, delivered to whoever listens now
+
+    async def send(self, subject: str, payload: bytes, *, reply: str = "") -> None:
+        """Send a letter to whoever listens to *subject*; whether it arrives is not known.
+
+        Raises:
+            QueueAway: It cannot be sent.
+        """
+        await self._open_line().send(subject, payload, reply=reply)
+
+    @asynccontextmanager
+    async def letters(self, subject: str = "") -> AsyncIterator["Letters"]:
+        """Listen to *subject*, or to an address of our own, until the block ends.
+
+        Raises:
+            QueueAway: It cannot be had.
+        """
+        async with self._open_line().mailbox_of_stream(subject) as box:
+            yield Letters(box)
+
     # -- the connection itself
 
     def _open_line(self) -> Line:
@@ -338,6 +358,27 @@ class QueueConnection:
         if self._told != (is_up, why):
             self._told = (is_up, why)
             self._on_change(is_up, why)
+
+
+class Letters:
+    """What comes to one address.
+
+    Attributes:
+        address: Where to others may send.
+    """
+
+    def __init__(self, box: Mailbox) -> None:
+        self._box = box
+        self.address: Final = box.subject
+
+    async def take(self) -> Incoming:
+        """Wait for the next letter, as long as the connection lives.
+
+        Raises:
+            QueueAway: It was lost.
+        """
+        message = await self._box.take(None)
+        return Incoming(message.subject, message.data, 0, 0, message.reply)
 
 
 def _body_of(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - a message of nats-py, which only `line` knows

@@ -46,8 +46,8 @@ class Mailbox:
         self._is_lost = True
         self._wake()
 
-    async def take(self, timeout_s: float) -> Msg:
-        """Return the next message.
+    async def take(self, timeout_s: float | None) -> Msg:
+        """Return the next message; None: wait as long as the line lives.
 
         Raises:
             QueueAway: None came in time, or none will.
@@ -167,14 +167,18 @@ class Line:
         self._boxes.pop(box.subject.rpartition(".")[2], None)
 
     @asynccontextmanager
-    async def mailbox_of_stream(self) -> AsyncIterator[Mailbox]:
+    async def mailbox_of_stream(self, subject: str = "") -> AsyncIterator[Mailbox]:
         """Lend a mailbox for what a consumer delivers: that keeps the subject it was published under, not the mailbox's.
+
+        Args:
+            subject: Instead of one of its own: whoever else listens to it gets each message too.
 
         Raises:
             QueueAway: The line is at its end.
         """
         box = self.make_mailbox()
-        box.subject = f"{self._client.new_inbox()}.{box.subject.rpartition('.')[2]}"
+        key = box.subject.rpartition(".")[2]
+        box.subject = subject or f"{self._client.new_inbox()}.{key}"
 
         async def receive(message: Msg) -> None:
             box.put(message)
@@ -190,7 +194,7 @@ class Line:
             self.end()
             raise QueueAway(type(error).__name__) from None
         finally:
-            self.drop_mailbox(box)
+            self._boxes.pop(key, None)
 
     async def send(self, subject: str, payload: bytes, *, reply: str = "", message_id: str = "") -> None:
         """Send one message, without waiting for anything to come of it.

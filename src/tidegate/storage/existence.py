@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
@@ -125,6 +126,12 @@ class ExistenceDatabase:
             await self._driver.copy_from_query(
                 statements()[statement].rstrip(";"), *values, output=take_copied, null="", timeout=_SCAN_S_MAX
             )
+
+    async def names_of(self, user_ids: list[UUID]) -> list[bytes]:
+        """All names of these users, in UTF-8 and as they are stored."""
+        with _troubles():
+            rows = await self._driver.fetch(statements()["names_of_users"], user_ids, timeout=_STATEMENT_S_MAX)
+        return [name.encode() for row in rows for name in row if name is not None]
 
     async def _ask(self, statement: str, *values: object, timeout_s: float = _STATEMENT_S_MAX) -> Row:
         with _troubles():

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Final, Protocol
 
 from tidegate.config import ExistenceMode, Profile, Settings
@@ -20,6 +21,7 @@ from tidegate.observability.log import JsonLog, open_log
 from tidegate.ports import NearbyUsers, UserFinder, UserReader, UserWriter
 from tidegate.storage.existence import open_existence_database
 from tidegate.storage.users import PostgresUsers
+from tidegate.wiring.feed import hearing_of_names
 
 _NICENESS: Final = 10
 """To gather the filter is seconds of work of which nobody waits: event loops come first."""
@@ -59,7 +61,9 @@ async def run_keeper(settings: Settings, descriptor: int) -> None:
         NoSharedMemoryError: *descriptor* is of something else.
     """
     os.nice(_NICENESS)
-    with open_log(settings.log_file) as log:
+    async with AsyncExitStack() as opened:
+        log = opened.enter_context(open_log(settings.log_file))
+        news = await opened.enter_async_context(hearing_of_names(settings, log)) if not decides_alone(settings) else None
         keeper = Keeper(
             memory=FilterMemory(descriptor),
             open_database=partial(
@@ -69,6 +73,7 @@ async def run_keeper(settings: Settings, descriptor: int) -> None:
             ),
             decides_alone=decides_alone(settings),
             report=partial(_report, log),
+            news=news,
         )
         keeping = asyncio.create_task(keeper.run())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,6 +123,7 @@ def filtered(users: PostgresUsers, nearby: NearbyUsers, descriptor: int | None, 
         metrics.EXISTENCE_NAMES.set(existence.names)
         metrics.EXISTENCE_LOADED.set(existence.is_loaded)
         metrics.EXISTENCE_DECIDES.set(existence.decides)
+        metrics.EXISTENCE_FED_AGE.set((memory.now_ns() - existence.fed_until_ns) / 1e9 if existence.fed_until_ns else inf)
         metrics.EXISTENCE_SPARED.labels("log_in").inc(known.take_spared())
         metrics.EXISTENCE_SPARED.labels("register").inc(newcomers.take_spared())
 

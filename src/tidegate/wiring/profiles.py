@@ -7,9 +7,9 @@ from typing import Final
 
 from tidegate.cache.client import CacheClient
 from tidegate.cache.profiles import SharedProfiles
+from tidegate.feed.knowledge import Knowledge
 from tidegate.profiles.remembered import RememberedProfiles
 from tidegate.profiles.stamps import Stamps
-from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.users import PostgresUsers
 
 _REMEMBERED_MAX: Final = 8_192
@@ -18,27 +18,27 @@ _REMEMBERED_MAX: Final = 8_192
 
 @contextmanager
 def open_profiles(
-    users: PostgresUsers, feed: RevocationFeed, cache: CacheClient | None, *, stamps: int
+    users: PostgresUsers, knowledge: Knowledge, cache: CacheClient | None, *, stamps: int
 ) -> Iterator[RememberedProfiles]:
-    """Open them before *feed* is started, which from then on tells them of changes.
+    """Open them before any line of the feed begins, which from then on tells them of changes.
 
     Args:
         users: The truth.
-        feed: Not started yet.
+        knowledge: What the lines tell.
         cache: Valkey, where there is one.
         stamps: Of memory that all processes of the node share, see `profiles.stamps`.
     """
 
     def is_fed() -> bool:
-        return feed.is_trusted
+        return knowledge.is_trusted
 
     source: PostgresUsers | SharedProfiles = users
     if cache is not None:
         source = SharedProfiles(users, cache=cache, is_fed=is_fed)
-        feed.tell(source)
+        knowledge.tell(source)
     with closing(Stamps(stamps)) as shared_stamps:
         remembered = RememberedProfiles(
             source, stamps=shared_stamps, is_fed=is_fed, monotonic=monotonic, remembered_max=_REMEMBERED_MAX
         )
-        feed.tell(remembered)
+        knowledge.tell(remembered)
         yield remembered

@@ -39,6 +39,7 @@ from tidegate.api.turnstile import Turnstile
 from tidegate.config import Profile, Settings
 from tidegate.domain.errors import HashPoolSaturated, NodeStopping
 from tidegate.domain.lanes import Lane
+from tidegate.feed.knowledge import Knowledge
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, RequestLine, frames_of, open_log, utc_now
 from tidegate.passwords.blocklist import CommonPasswords
@@ -48,7 +49,6 @@ from tidegate.passwords.profiles import PROFILES
 from tidegate.profiles.remembered import RememberedProfiles
 from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.pools import PrimaryPool
-from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.sessions import PostgresSessions
 from tidegate.storage.users import PostgresUsers
 from tidegate.throttle.throttle import CountingThrottle
@@ -69,6 +69,7 @@ from tidegate.usecases.register import Register
 from tidegate.usecases.register_once import RegisterOnce
 from tidegate.usecases.revoke import Revoke
 from tidegate.wiring.existence import Users, filtered
+from tidegate.wiring.feed import following, make_knowledge
 from tidegate.wiring.parts import (
     SystemClock,
     Tokens,
@@ -78,6 +79,7 @@ from tidegate.wiring.parts import (
     open_cache,
     open_passwords,
     open_primary,
+    open_queue,
     open_throttle,
     open_tokens,
     request_keying,
@@ -162,12 +164,13 @@ async def open_application(
         cache = await opened.enter_async_context(open_cache(settings, log))
         throttle = await opened.enter_async_context(open_throttle(settings, cache))
         sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
-        users, feed = PostgresUsers(primary), _feed(settings, sessions)
-        profiles = opened.enter_context(open_profiles(users, feed, cache, stamps=shared.profile_stamps))
-        await opened.enter_async_context(_following(feed))
+        users, knowledge = PostgresUsers(primary), make_knowledge(settings, sessions)
+        profiles = opened.enter_context(open_profiles(users, knowledge, cache, stamps=shared.profile_stamps))
+        queue = await opened.enter_async_context(open_queue(settings, log, name="tidegate api"))
+        await opened.enter_async_context(following(settings, knowledge, primary=primary, queue=queue))
         nearby = await opened.enter_async_context(open_nearby(settings, users, log))
         people = filtered(users, nearby.users, shared.existence, log)
-        gauging = _gauge(passwords, primary, feed, (people.tell, nearby.tell), threads=settings.hash_threads)
+        gauging = _gauge(passwords, primary, (people.tell, nearby.tell), threads=settings.hash_threads)
         await opened.enter_async_context(background(gauging))
         parts = _Parts(
             primary=primary,
@@ -176,7 +179,7 @@ async def open_application(
             sessions=sessions,
             passwords=passwords,
             tokens=tokens,
-            feed=feed,
+            knowledge=knowledge,
             throttle=throttle,
             stopping=stopping,
         )
@@ -199,7 +202,7 @@ class _Parts:
     sessions: PostgresSessions
     passwords: HashPool
     tokens: Tokens
-    feed: RevocationFeed
+    knowledge: Knowledge
     throttle: CountingThrottle
     stopping: asyncio.Event
 
@@ -211,7 +214,7 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
     rules = PasswordRules(blocklist=CommonPasswords.load())
     normalise = normaliser(settings)
     access, refresh = parts.tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
-    authenticate = Authenticate(access_tokens=access, revocations=parts.feed)
+    authenticate = Authenticate(access_tokens=access, revocations=parts.knowledge)
     act_once = ActOnce(keys=PostgresIdempotencyKeys(parts.primary), throttle=throttle)
     keying = request_keying(settings)
     register_user = Register(
@@ -329,23 +332,6 @@ async def _check_hash_pool(passwords: HashPool) -> None:
         raise HashPoolSaturated
 
 
-def _feed(settings: Settings, sessions: PostgresSessions) -> RevocationFeed:
-    return RevocationFeed(
-        dsn=settings.primary_dsn,
-        access_token_ttl_s_max=settings.access_token_ttl_s,
-        primary=sessions,
-    )
-
-
-@asynccontextmanager
-async def _following(feed: RevocationFeed) -> AsyncIterator[None]:
-    await feed.start()
-    try:
-        yield
-    finally:
-        await feed.aclose()
-
-
 class _Observer:
     """Tells the log and the metrics of each request."""
 
@@ -383,7 +369,6 @@ class _Observer:
 async def _gauge(
     passwords: HashPool,
     primary: PrimaryPool,
-    feed: RevocationFeed,
     others: Sequence[Callable[[], None]],
     *,
     threads: int,
@@ -396,7 +381,6 @@ async def _gauge(
         metrics.HASH_RUNNING.set(passwords.running)
         metrics.DATABASE_OPEN.set(primary.opened)
         metrics.DATABASE_IN_USE.set(primary.in_use)
-        metrics.REVOCATIONS_FED.set(feed.is_trusted)
         for tell in others:
             tell()
         await asyncio.sleep(_GAUGES_INTERVAL_S)

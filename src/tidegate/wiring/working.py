@@ -24,6 +24,7 @@ from tidegate.usecases.clean_up_idempotency_keys import CleanUpIdempotencyKeys
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
 from tidegate.usecases.record_events import RecordEvents
 from tidegate.usecases.welcome import Welcome
+from tidegate.wiring.feed import relaying
 from tidegate.wiring.parts import open_primary, open_queue, session_lifetimes
 from tidegate.worker.hands import Hands
 from tidegate.worker.lanes import Lane
@@ -62,6 +63,7 @@ async def run_worker(settings: Settings) -> None:
         connections = _CONNECTIONS + (_WELCOMES_AT_ONCE + 1 if sender is not None else 0)
         primary = await opened.enter_async_context(open_primary(settings, connections=connections))
         queue = await opened.enter_async_context(open_queue(settings, log, name="tidegate worker"))
+        await opened.enter_async_context(relaying(settings, queue, log))
 
         def report(failure: Exception) -> None:
             log.event("error", "worker", "a round failed and will be tried again", failure)

@@ -17,6 +17,7 @@ from tests.integration.storage.worlds import (
     opened_pool,
     opened_world,
 )
+from tidegate.feed.knowledge import Knowledge
 from tidegate.storage.revocations import RevocationFeed
 from tidegate.storage.users import PostgresUsers
 
@@ -56,7 +57,7 @@ class _NeverAsked:
 class FollowedWorld(PostgresWorld):
     """With a feed that another process might have."""
 
-    revocations: RevocationFeed
+    revocations: Knowledge
 
 
 class TestRevocationFeed(_OnADatabase, RevocationsContract):
@@ -64,12 +65,13 @@ class TestRevocationFeed(_OnADatabase, RevocationsContract):
     async def opened(self) -> AsyncIterator[FollowedWorld]:
         async with opened_pool(self.dsn) as pool, bystander(self.dsn) as outside:
             world = FollowedWorld(pool, outside)
-            world.revocations = RevocationFeed(
-                dsn=self.dsn, primary=_NeverAsked(), access_token_ttl_s_max=ACCESS_TOKEN_TTL_S_MAX, trusted_s=600.0
+            world.revocations = Knowledge(
+                primary=_NeverAsked(), access_token_ttl_s_max=ACCESS_TOKEN_TTL_S_MAX, trusted_s=600.0
             )
-            await world.revocations.start()
-            await world.revocations.until_loaded()
+            feed = RevocationFeed(dsn=self.dsn, hears=world.revocations)
+            await feed.start()
+            await world.revocations.until_proven()
             try:
                 yield world
             finally:
-                await world.revocations.aclose()
+                await feed.aclose()

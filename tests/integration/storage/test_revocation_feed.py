@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -23,8 +24,9 @@ from tests.integration.storage.worlds import (
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.users import ProfileChange
 from tidegate.embedded.postgres import EmbeddedPostgres
+from tidegate.feed.knowledge import FORGET_MARGIN_S, Knowledge
 from tidegate.storage.connections import Driver, connect
-from tidegate.storage.revocations import APPLICATION_NAME, CHANNEL, FORGET_MARGIN_S, PROFILE_CHANNEL, RevocationFeed
+from tidegate.storage.revocations import APPLICATION_NAME, CHANNEL, PROFILE_CHANNEL, RevocationFeed
 from tidegate.storage.statements import statements
 
 
@@ -56,7 +58,7 @@ class FakePrimary:
 class World(PostgresWorld):
     """With a feed."""
 
-    revocations: RevocationFeed
+    revocations: Knowledge
 
 
 @asynccontextmanager
@@ -66,28 +68,23 @@ async def following(
     """A world and a feed that has been loaded, trusted for longer than a test takes."""
     async with opened_pool(dsn) as pool, bystander(dsn) as outside:
         world = World(pool, outside)
-        world.revocations = feed_of(dsn, primary, trusted_s=trusted_s, monotonic=monotonic)
-        await world.revocations.start()
-        await world.revocations.until_loaded()
+        world.revocations, feed = feed_of(dsn, primary, trusted_s=trusted_s, monotonic=monotonic)
+        await feed.start()
+        await world.revocations.until_proven()
         try:
             yield world
         finally:
-            await world.revocations.aclose()
+            await feed.aclose()
 
 
 def feed_of(
     dsn: str, primary: FakePrimary, *, trusted_s: float = 600.0, monotonic: HandMonotonic | None = None
-) -> RevocationFeed:
-    clock = {} if monotonic is None else {"monotonic": monotonic}
-    return RevocationFeed(
-        dsn=dsn,
-        primary=primary,
-        access_token_ttl_s_max=ACCESS_TOKEN_TTL_S_MAX,
-        heartbeat_s=0.01,
-        trusted_s=trusted_s,
-        connect_timeout_s=5.0,
-        **clock,
+) -> tuple[Knowledge, RevocationFeed]:
+    clock = monotonic or time.monotonic
+    knowledge = Knowledge(
+        primary=primary, access_token_ttl_s_max=ACCESS_TOKEN_TTL_S_MAX, trusted_s=trusted_s, monotonic=clock
     )
+    return knowledge, RevocationFeed(dsn=dsn, hears=knowledge, heartbeat_s=0.01, connect_timeout_s=5.0, monotonic=clock)
 
 
 BACKENDS = (
@@ -138,11 +135,11 @@ def test_changes_of_profiles_are_told_and_so_is_every_interruption(database: str
     async def change_and_cut() -> None:
         async with opened_pool(database) as pool, bystander(database) as outside:
             world = World(pool, outside)
-            feed, watcher = feed_of(database, FakePrimary()), Watcher()
-            feed.tell(watcher)
+            (knowledge, feed), watcher = feed_of(database, FakePrimary()), Watcher()
+            knowledge.tell(watcher)
             await feed.start()
             try:
-                await feed.until_loaded()
+                await knowledge.until_proven()
                 assert watcher.told == ["interrupted"]
                 bob = await add_user(world)
                 await world.outside.execute("SELECT pg_notify($1, 'no id')", PROFILE_CHANNEL)
@@ -338,11 +335,11 @@ def test_while_there_is_no_database_the_primary_is_asked_and_says_so(postgres: E
     async def start() -> None:
         primary = FakePrimary()
         primary.is_away = True
-        feed = feed_of(postgres.dsn("no_such_database"), primary)
+        knowledge, feed = feed_of(postgres.dsn("no_such_database"), primary)
         await feed.start()
         with pytest.raises(DatabaseUnavailable):
-            await feed.is_revoked(uuid4())
-        assert not feed.is_trusted
+            await knowledge.is_revoked(uuid4())
+        assert not knowledge.is_trusted
         await feed.aclose()
 
     asyncio.run(start())

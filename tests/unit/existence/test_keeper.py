@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.unit.existence.worlds import SharedWorld, opened_world, username
+from tidegate.domain.changes import Told
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.existence import blocks, keeper
 from tidegate.existence.keeper import Keeper
 from tidegate.existence.memory import CURRENT, DECIDES_UNTIL, FilterMemory
+from tidegate.existence.news import News
 
 
 @pytest.fixture(autouse=True)
 def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_RENEW_S", "_LAPSE_S", "_LOOK_S", "_PAUSE_S_MIN", "_PAUSE_S_MAX"):
+    for name in ("_GATHERING_S", "_RENEW_S", "_LAPSE_S", "_LOOK_S", "_PAUSE_S_MIN", "_PAUSE_S_MAX"):
         monkeypatch.setattr(keeper, name, 0.0001)
     monkeypatch.setattr(blocks, "_GROWTH_NAMES_MIN", 100)
 
@@ -35,6 +38,7 @@ class FakeDatabase:
         self.since: list[int | None] = []
         self.on_scan: Callable[[], None] = lambda: None
         self.transactions = 100
+        self.by_id: dict[UUID, str] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["FakeDatabase"]:
@@ -73,6 +77,10 @@ class FakeDatabase:
         self._note("renew")
         return self.sequence == note
 
+    async def names_of(self, user_ids: list[UUID]) -> list[bytes]:
+        self._note("names_of")
+        return [self.by_id[user_id].encode() for user_id in user_ids if user_id in self.by_id]
+
     async def give_up(self, note: int) -> None:
         self._note("give_up")
         if self.sequence == note:
@@ -97,7 +105,7 @@ class FakeDatabase:
 class World:
     """A keeper at work."""
 
-    def __init__(self, shared: SharedWorld, *, decides_alone: bool) -> None:
+    def __init__(self, shared: SharedWorld, *, decides_alone: bool, news: News | None = None) -> None:
         self.shared = shared
         self.database = FakeDatabase(shared.memory)
         self.reported: list[tuple[str, Exception | None]] = []
@@ -106,6 +114,7 @@ class World:
             open_database=self.database.open,
             decides_alone=decides_alone,
             report=lambda event, error: self.reported.append((event, error)),
+            news=news,
         )
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -123,6 +132,7 @@ def kept(
     *,
     decides_alone: bool = True,
     before: Callable[[World], Awaitable[None]] = _nothing,
+    news: News | None = None,
 ) -> World:
     """Tell *story* beside a keeper that works, and end it."""
 
@@ -136,7 +146,7 @@ def kept(
             await asyncio.gather(keeping, return_exceptions=True)
 
     with opened_world() as shared:
-        world = World(shared, decides_alone=decides_alone)
+        world = World(shared, decides_alone=decides_alone, news=news)
         asyncio.run(tell(world))
         assert not shared.memory.words[DECIDES_UNTIL], "whoever is told to stop gives way"
         return world
@@ -336,3 +346,86 @@ def test_what_another_connection_has_seen_does_not_shorten_a_scan() -> None:
         await _deciding(world)
 
     assert kept(story).database.since == [None, 101, None]
+
+
+class Moments:
+    """A clock of which each look is a second later."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_names_that_other_nodes_add_are_in_the_filter_before_it_says_so() -> None:
+    bob, news = uuid4(), News(monotonic=Moments())
+
+    async def story(world: World) -> None:
+        existence = world.shared.existence
+        await news.begin()
+        assert existence.fed_until_ns == 0, "it says nothing before anything is proven"
+        news.prove(1_500.0)
+        await world.until(lambda: existence.fed_until_ns == 1_500_000_000_000)
+        assert not existence.might_contain(username("bob"))
+        world.database.by_id[bob] = "bob"
+        news.hear(Told(marker="one", added=(bob, uuid4())))
+        news.prove(1_600.0)
+        await world.until(lambda: existence.fed_until_ns == 1_600_000_000_000)
+        assert existence.might_contain(username("bob"))
+        assert "claim" not in world.database.asked
+
+    kept(story, decides_alone=False, news=news)
+
+
+def test_after_an_interruption_and_after_an_import_the_table_is_looked_through() -> None:
+    news = News(monotonic=Moments())
+
+    async def story(world: World) -> None:
+        existence = world.shared.existence
+        await news.begin()
+        world.database.names.append("imported")
+        news.hear(Told(marker="one", added_many=True))
+        news.prove(1_500.0)
+        await world.until(lambda: existence.fed_until_ns == 1_500_000_000_000)
+        assert existence.might_contain(username("imported"))
+        world.database.names.append("missed")
+        await news.begin()
+        assert existence.might_contain(username("missed"))
+
+    kept(story, decides_alone=False, news=news)
+
+
+def test_names_that_could_not_be_fetched_are_fetched_later_and_the_filter_does_not_say_before_that_it_has_them() -> None:
+    bob, news = uuid4(), News(monotonic=Moments())
+
+    async def story(world: World) -> None:
+        existence = world.shared.existence
+        await news.begin()
+        world.database.by_id[bob] = "bob"
+        world.database.is_failing = True
+        news.hear(Told(marker="one", changed=(bob,)))
+        news.prove(1_500.0)
+        failed = len(world.reported)
+        await world.until(lambda: len(world.reported) > failed)
+        assert existence.fed_until_ns == 0
+        world.database.is_failing = False
+        await world.until(lambda: existence.fed_until_ns == 1_500_000_000_000)
+        assert existence.might_contain(username("bob"))
+
+    kept(story, decides_alone=False, news=news)
+
+
+def test_with_very_many_new_users_the_table_is_looked_through_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.existence.news._PENDING_MAX", 10)
+    news = News(monotonic=Moments())
+
+    async def story(world: World) -> None:
+        await news.begin()
+        world.database.names.append("one of many")
+        news.hear(Told(marker="one", added=tuple(uuid4() for _ in range(11))))
+        await world.until(lambda: world.shared.existence.might_contain(username("one of many")))
+        assert "names_of" not in world.database.asked
+
+    kept(story, decides_alone=False, news=news)

@@ -66,3 +66,7 @@ SELECT username, email, phone_number FROM users;
 -- The whole table, by COPY, but only the rows that were written since the horizon $1. Exact while less than 2^31
 -- transactions lie between; a row whose writer is older than that may come too.
 SELECT username, email, phone_number FROM users WHERE age(xmin) <= age($1::xid8::xid);
+
+-- name: names_of_users
+-- Primary key. Users that another node has told of.
+SELECT username, email, phone_number FROM users WHERE userid = ANY($1::uuid[]);
