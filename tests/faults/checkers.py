@@ -1,0 +1,343 @@
+"""Decide from a history alone whether the promises were kept (DESIGN 6): pure functions, each with its list of violations.
+
+What they share: an outcome that is unknown is never held against anybody, and never taken as proof. Calls overlap, and an
+answer says only that the effect came somewhere between its call's beginning and its end: "after" means that one call began
+when the other had ended. So a violation is a proof; that there is none is not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from tests.faults.history import Call, History, Kind, Outcome, shown
+from tests.faults.users_lives import Life, lives_of
+
+T = TypeVar("T")
+
+TOLD_WITHIN_S: Final = 1.0
+"""How long after its revocation an access token may still be let in (DESIGN 5.4)."""
+
+LOGIN_SUCCEEDED: Final = "login_succeeded"
+"""The kind of job whose effect is when its user last logged in."""
+
+RECOVERED_WITHIN_S: Final = 30.0
+"""P12."""
+
+_BEARER: Final = frozenset({Kind.ME, Kind.CHANGE_PROFILE, Kind.CHANGE_PASSWORD, Kind.LOGOUT})
+"""Calls that present an access token."""
+
+_BY_CLIENTS: Final = _BEARER | {Kind.REGISTER, Kind.LOGIN, Kind.REFRESH}
+"""Calls over HTTP, which have a deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken.
+
+    Attributes:
+        what: In words.
+        calls: The proof.
+    """
+
+    what: str
+    calls: tuple[Call, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{shown(self.calls)}" if self.calls else self.what
+
+
+def acked_present(history: History) -> list[Violation]:
+    """P1: whoever was told that they are registered stands in the primary in the end, under every name they gave."""
+    found = []
+    for life in lives_of(history):
+        for registered in life.acknowledged(Kind.REGISTER):
+            looked_up = [call for call in life.calls if call.kind is Kind.LOOK_UP]
+            if not looked_up:
+                found.append(Violation("an acknowledged registration was never looked up", (registered,)))
+            found += [
+                Violation("an acknowledged registration is lost", (registered, call))
+                for call in looked_up
+                if call.outcome is Outcome.REFUSED
+            ]
+        found += _profile_present(life)
+    return found
+
+
+def _profile_present(life: Life) -> Iterator[Violation]:
+    """An acknowledged change of a profile is lost when what stands is neither it nor what may have come after it."""
+    acknowledged = life.acknowledged(Kind.CHANGE_PROFILE)
+    if not acknowledged:
+        return
+    last = max(acknowledged, key=lambda call: call.ended_s)
+    possible = {
+        call.wish
+        for call in life.calls
+        if call.kind is Kind.CHANGE_PROFILE and call.outcome is not Outcome.REFUSED and not call.ended_s < last.began_s
+    } | {call.wish for call in life.calls if call.kind is Kind.CHANGE_PROFILE and call.outcome is Outcome.UNKNOWN}
+    for call in life.calls:
+        if call.kind is Kind.LOOK_UP and call.outcome is Outcome.OK and call.wish not in possible:
+            yield Violation("an acknowledged change of a profile is lost", (last, call))
+
+
+def no_false_404(history: History) -> list[Violation]:
+    """P2, P9: 404 to nobody who was there, 403 to nobody whose password was right, 401 to no token that was alive.
+
+    Who is gone in the end was lost, which is another promise (P1). Of refresh tokens `lost_answer` speaks.
+    """
+    found = []
+    for life in lives_of(history):
+        is_lost = any(call.kind is Kind.LOOK_UP and call.outcome is Outcome.REFUSED for call in life.calls)
+        for call in life.calls:
+            if call.outcome is not Outcome.REFUSED:
+                continue
+            if call.kind is Kind.LOGIN and call.status == 404 and not is_lost:
+                proof = life.proof_of_being(before_s=call.began_s)
+                if proof is not None:
+                    found.append(Violation("a registered user was told 404", (proof, call)))
+            if call.kind is Kind.LOGIN and call.status == 403:
+                proof = life.proof_of_password(call)
+                if proof is not None:
+                    found.append(Violation("the right password was refused", (proof, call)))
+            if call.kind in _BEARER and call.status == 401 and not history.is_clock_off:
+                opening = life.opening(call.session)
+                if opening is not None and not life.may_have_ended(call.session, before_s=call.ended_s):
+                    found.append(Violation("a live access token was refused", (opening, call)))
+    return found
+
+
+def password_epoch(history: History) -> list[Violation]:
+    """P3: once a password is known to stand, none that it has replaced lets anybody in, nor does what it opened in a race.
+
+    A password is known to stand from the moment at which its change was acknowledged, or a login with it: of a change whose
+    answer was lost both passwords are possible until one is seen to work. A session opened by a login that had ended before
+    the change began is `revoked_use`'s.
+    """
+    found = []
+    for life in lives_of(history):
+        for proof, label in life.proofs:
+            for call in life.calls:
+                if call.outcome is not Outcome.OK or call.began_s <= proof.ended_s:
+                    continue
+                if call.kind in {Kind.LOGIN, Kind.CHANGE_PASSWORD} and not life.may_follow(label, call.password):
+                    found.append(Violation("an old password still works", (proof, call)))
+                if call.kind is Kind.REFRESH or (call.kind in _BEARER and call.began_s > proof.ended_s + TOLD_WITHIN_S):
+                    opening = life.opening(call.session)
+                    if opening is not None and life.raced_with_its_end(opening, label):
+                        found.append(
+                            Violation("a session opened in a race by an old password lives", (proof, opening, call))
+                        )
+    return found
+
+
+def revoked_use(history: History) -> list[Violation]:
+    """P5: no token of an ended session is accepted, no token that was replaced and whose successor was used, and nobody who
+    is disabled; access tokens have a second's grace."""
+    found = []
+    for life in lives_of(history):
+        ends = list(life.ends())
+        for call in life.calls:
+            if call.outcome is not Outcome.OK:
+                continue
+            if call.kind in _BEARER or call.kind is Kind.REFRESH:
+                grace_s = 0.0 if call.kind is Kind.REFRESH else TOLD_WITHIN_S
+                found += [
+                    Violation("a revoked session was accepted", (end.by, call))
+                    for end in ends
+                    if end.session == call.session and call.began_s > end.at_s + grace_s
+                ][:1]
+            if call.kind is Kind.REFRESH:
+                found += [
+                    Violation("a refresh token was accepted whose successor was used", (used, call))
+                    for used in life.uses_of_successors(call.presented)
+                    if used.outcome is Outcome.OK and used.ended_s < call.began_s
+                ][:1]
+            if call.kind is Kind.LOGIN:
+                disabled = life.surely_disabled_during(call)
+                if disabled is not None:
+                    found.append(Violation("a disabled user was let in", (disabled, call)))
+    return found
+
+
+def live_successors(history: History) -> list[Violation]:
+    """P6: however often a refresh token is presented, there is one successor."""
+    found = []
+    answered: dict[str, list[Call]] = {}
+    for call in history.calls:
+        if call.kind is Kind.REFRESH and call.outcome is Outcome.OK and call.presented is not None:
+            answered.setdefault(call.presented, []).append(call)
+    for calls in answered.values():
+        first = calls[0]
+        other = next((call for call in calls if call.received != first.received), None)
+        if other is not None:
+            found.append(Violation("a refresh token has two successors", (first, other)))
+    return found
+
+
+def lost_answer(history: History, *, grace_s: float) -> list[Violation]:
+    """P7: a refresh token that nobody ended, and whose successor nobody has used, lives *grace_s* after its first use."""
+    found = []
+    for life in lives_of(history):
+        for call in life.calls:
+            if call.kind is not Kind.REFRESH or call.status != 401 or life.opening(call.session) is None:
+                continue
+            is_excused = (
+                life.may_have_been_told_to_end(call.session, before_s=call.ended_s)
+                or life.was_refused_before(call)
+                or any(life.is_reuse(other, grace_s=grace_s) for other in life.presentations(call.session, call.ended_s))
+            )
+            if not is_excused:
+                before = [other for other in life.calls if other.presented == call.presented and other is not call]
+                found.append(Violation("a client was logged out", (*before, call)))
+    return found
+
+
+def effects_once(history: History) -> list[Violation]:
+    """P8: each job that was committed has had its effect in the end, once, and nothing else has had one."""
+    jobs = history.jobs
+    waiting = set(jobs.waiting)
+    logins = {put.job: put for put in jobs.put if put.kind == LOGIN_SUCCEEDED}
+    found = [Violation(f"job {job} still waits") for job in jobs.waiting]
+    # A later login's effect stands for an earlier one's, so what stood at the end of the run alone would hide a loss.
+    found += [
+        Violation(f"job {done.job} was taken out without its effect")
+        for done in jobs.done
+        if done.job in logins and done.latest_us < logins[done.job].at_us
+    ]
+    found += [
+        Violation(f"the effect of job {put.job} is lost")
+        for put in logins.values()
+        if put.job not in waiting and jobs.latest_us.get(put.user, 0) < put.at_us
+    ]
+    found += [Violation(f"job {job} was done twice") for job in _repeated([done.job for done in jobs.done])]
+    found += [Violation(f"an effect came twice: {effect}") for effect in _repeated(jobs.effects)]
+    causes = {(put.user, put.at_us) for put in logins.values()}
+    found += [
+        Violation(f"an effect without a cause: {effect}")
+        for effect in jobs.effects
+        if (effect.user, effect.at_us) not in causes
+    ]
+    return found
+
+
+def _repeated(things: Sequence[T]) -> list[T]:
+    return [thing for thing, times in Counter(things).items() if times > 1]
+
+
+def deadline(history: History, *, within_s: float) -> list[Violation]:
+    """P10: whatever fails, a call ends within *within_s*; but nobody answers for a node that cannot run or be reached."""
+    found = []
+    for call in history.calls:
+        if call.kind not in _BY_CLIENTS or call.ended_s - call.began_s <= within_s:
+            continue
+        stands_still = any(
+            call.node in fault.targets and fault.began_s < call.ended_s and call.began_s < fault.ended_s
+            for fault in history.faults
+        )
+        if not stands_still:
+            found.append(Violation(f"a call took {call.ended_s - call.began_s:.1f} s", (call,)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a run, on the clock of the harness."""
+
+    began_s: float
+    ended_s: float
+
+    def holds(self, call: Call) -> bool:
+        """Whether *call* ended in it."""
+        return self.began_s <= call.ended_s < self.ended_s
+
+
+def goodput(
+    history: History,
+    *,
+    peak: Window,
+    storm: Window,
+    share_min: float = 0.9,
+    refused_within_s: float = 0.020,
+    slower_at_most: float = 2.0,
+) -> list[Violation]:
+    """P11: in the *storm* as many logins succeed as at the *peak*, refusals are quick, /me and /refresh hardly slower."""
+    found = []
+    rates = [
+        sum(call.kind is Kind.LOGIN and call.outcome is Outcome.OK for call in history.calls if window.holds(call))
+        / (window.ended_s - window.began_s)
+        for window in (peak, storm)
+    ]
+    if rates[1] < share_min * rates[0]:
+        found.append(Violation(f"{rates[1]:.1f} logins a second in the storm, {rates[0]:.1f} at the peak"))
+    refusals = [_took_s(call) for call in history.calls if call.status == 503 and storm.holds(call)]
+    if refusals and _p99(refusals) > refused_within_s:
+        found.append(Violation(f"refusals took up to {_p99(refusals) * 1000:.0f} ms (p99)"))
+    for kind in (Kind.ME, Kind.REFRESH):
+        calm, busy = (
+            [
+                _took_s(call)
+                for call in history.calls
+                if call.kind is kind and call.outcome is Outcome.OK and window.holds(call)
+            ]
+            for window in (peak, storm)
+        )
+        if calm and busy and _p99(busy) > slower_at_most * _p99(calm):
+            found.append(
+                Violation(f"{kind} took {_p99(busy) * 1000:.0f} ms in the storm, {_p99(calm) * 1000:.0f} before (p99)")
+            )
+    return found
+
+
+def _took_s(call: Call) -> float:
+    return call.ended_s - call.began_s
+
+
+def _p99(values: Sequence[float]) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * 99 // 100)]
+
+
+def recovered(history: History, *, within_s: float = RECOVERED_WITHIN_S) -> list[Violation]:
+    """P12: once the last fault is over every node serves everything within *within_s*, and nobody has touched it."""
+    found = []
+    for node in history.nodes:
+        probes = [call for call in history.calls if call.kind is Kind.PROBE and call.node == node]
+        if not any(call.outcome is Outcome.OK and call.ended_s <= history.healed_s + within_s for call in probes):
+            found.append(Violation(f"{node} did not recover", tuple(probes[-1:])))
+    return found
+
+
+Checker = Callable[[History], list[Violation]]
+
+
+def checkers(*, grace_s: float, within_s: float) -> Mapping[str, Checker]:
+    """All that judge any run: by name; `goodput` needs a run of its own.
+
+    Args:
+        grace_s: How long a refresh token that was replaced yields the same successor.
+        within_s: The nodes' deadline, and what a busy machine may add to it.
+    """
+    return {
+        "acked_present": acked_present,
+        "no_false_404": no_false_404,
+        "password_epoch": password_epoch,
+        "revoked_use": revoked_use,
+        "live_successors": live_successors,
+        "lost_answer": lambda history: lost_answer(history, grace_s=grace_s),
+        "effects_once": effects_once,
+        "deadline": lambda history: deadline(history, within_s=within_s),
+        "recovered": recovered,
+    }
+
+
+def judge(history: History, judges: Mapping[str, Checker]) -> dict[str, list[Violation]]:
+    """What each of *judges* finds; those that find nothing are left out."""
+    verdicts = {name: check(history) for name, check in judges.items()}
+    return {name: found for name, found in verdicts.items() if found}
+
+
+def told(verdicts: Mapping[str, Iterable[Violation]]) -> str:
+    """*verdicts* for people, the first few of each."""
+    return "\n".join(
+        f"{name}: {len(list(found))} violations\n" + "\n".join(f"  {each}" for each in list(found)[:3])
+        for name, found in verdicts.items()
+    )
