@@ -1,0 +1,51 @@
+"""Every fault alone, many in a row, and builds without their guards: minutes, so only with ./test --full."""
+
+import pytest
+
+from tests.faults.checkers import told
+from tests.faults.disturbances import DISTURBANCES
+from tests.faults.mutating import Mutation, mutated, mutations
+from tests.faults.running import plan_of, run, run_mutated, verdicts_of
+from tests.support.seeds import SEED
+
+PROMISED = {"p1", "p2", "p3", "p5", "p6", "p7", "p8", "p9", "p10", "p12"}
+"""Of which a guard can be removed that one checker alone must miss."""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fault", DISTURBANCES)
+def test_promises_hold_under_each_fault_twice(fault):
+    again = f'python -m tests.faults.running --seed {SEED} --faults "{fault}" "{fault}"'
+    print(again)
+    verdicts = verdicts_of(run(SEED, plan_of(SEED, [fault, fault])))
+    assert not verdicts, f"{again}\n{told(verdicts)}"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(SEED, SEED + 5))
+def test_promises_hold_under_many_faults_in_a_row(seed):
+    again = f"python -m tests.faults.running --seed {seed} --count 14"
+    print(again)
+    verdicts = verdicts_of(run(seed, plan_of(seed, list(DISTURBANCES), count=14)))
+    assert not verdicts, f"{again}\n{told(verdicts)}"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mutation", mutations(), ids=lambda mutation: mutation.name)
+def test_without_its_guard_a_promise_is_seen_to_be_broken(mutation: Mutation):
+    """And no other: a checker that cries at everything proves nothing."""
+    again = f"python -m tests.faults.running --seed {SEED} --mutation {mutation.name}"
+    print(again)
+    verdicts = verdicts_of(run_mutated(SEED, mutation))
+    assert set(verdicts) == {mutation.checker}, f"{again}\n{told(verdicts)}"
+
+
+@pytest.mark.parametrize("mutation", mutations(), ids=lambda mutation: mutation.name)
+def test_every_patch_fits_the_code_as_it_is(mutation: Mutation, tmp_path):
+    assert mutated(mutation, tmp_path).is_dir()
+    assert mutation.faults
+    assert set(mutation.faults) <= set(DISTURBANCES)
+
+
+def test_every_promise_that_can_be_broken_by_one_guard_has_its_patch():
+    assert {mutation.name.partition("_")[0] for mutation in mutations()} == PROMISED
