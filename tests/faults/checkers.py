@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from tests.faults.history import Call, History, Kind, Outcome, shown
+from tests.faults.history import Call, History, Jobs, Kind, Outcome, shown
 from tests.faults.users_lives import Life, lives_of
 
 T = TypeVar("T")
 
 TOLD_WITHIN_S: Final = 1.0
 """How long after its revocation an access token may still be let in (DESIGN 5.4)."""
+
+WELCOME_DUE: Final = "welcome_due"
+"""The one kind of job that leaves no record."""
 
 LOGIN_SUCCEEDED: Final = "login_succeeded"
 """The kind of job whose effect is when its user last logged in."""
@@ -209,6 +212,8 @@ def effects_once(history: History) -> list[Violation]:
         for put in logins.values()
         if put.job not in waiting and jobs.latest_us.get(put.user, 0) < put.at_us
     ]
+    if jobs.audited is not None:
+        found += _records_wrong(jobs, waiting, jobs.audited)
     found += [Violation(f"job {job} was done twice") for job in _repeated([done.job for done in jobs.done])]
     found += [Violation(f"an effect came twice: {effect}") for effect in _repeated(jobs.effects)]
     causes = {(put.user, put.at_us) for put in logins.values()}
@@ -218,6 +223,15 @@ def effects_once(history: History) -> list[Violation]:
         if (effect.user, effect.at_us) not in causes
     ]
     return found
+
+
+def _records_wrong(jobs: Jobs, waiting: set[str], audited: Sequence[str]) -> Iterator[Violation]:
+    recorded = set(audited)
+    for put in jobs.put:
+        if put.kind != WELCOME_DUE and put.job not in waiting and put.job not in recorded:
+            yield Violation(f"job {put.job} has left no record")
+    for job in _repeated(audited):
+        yield Violation(f"job {job} has two records, and was done twice")
 
 
 def _repeated(things: Sequence[T]) -> list[T]:

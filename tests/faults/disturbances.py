@@ -7,7 +7,6 @@ cannot answer because of it is its `targets` (see `history.FaultSpan`).
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,8 +16,10 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults.parts import Node, Parts
+from tests.faults import queue_faults
+from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
+from tests.faults.stages import Stage
 from tests.support import servers, valkeys
 from tests.support.lines import standing_still
 
@@ -30,23 +31,6 @@ _LOCK_THE_LATEST: Final = (
     "SELECT FROM users WHERE userid IN (SELECT user_id FROM sessions ORDER BY created_at DESC LIMIT 60)"
     " ORDER BY userid FOR UPDATE"
 )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a fault works on.
-
-    Attributes:
-        parts: All of them.
-        node: The one that was drawn for this fault.
-        chance: What else is left to chance.
-        hold: Waits for as long as the plan says that the fault lasts.
-    """
-
-    parts: Parts
-    node: Node
-    chance: random.Random
-    hold: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -337,6 +321,12 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "cache emptied": Disturbance(cache_emptied),
     "cache from an old dump": Disturbance(cache_from_an_old_dump),
     "cache cut off": Disturbance(cache_cut_off),
+    "queue killed": Disturbance(queue_faults.queue_killed),
+    "queue frozen": Disturbance(queue_faults.queue_frozen),
+    "queue wiped": Disturbance(queue_faults.queue_wiped),
+    "queue cut off": Disturbance(queue_faults.queue_cut_off),
+    "queue deaf": Disturbance(queue_faults.queue_deaf),
+    "queue poisoned": Disturbance(queue_faults.queue_poisoned),
     "clock off": Disturbance(clock_off, hits_node=True, turns_clock=True),
     "roll-out": Disturbance(roll_out, hits_all=True),
 }

@@ -139,6 +139,7 @@ class Jobs:
         done: Of each job that was taken out of the table, as often as it was.
         latest_us: What stands in the end: when each user last logged in.
         waiting: The jobs that are still there.
+        audited: The jobs that have left a record, each as often as it has; None: nobody has looked.
     """
 
     put: tuple[Put, ...] = ()
@@ -146,6 +147,7 @@ class Jobs:
     done: tuple[Done, ...] = ()
     latest_us: dict[str, int] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
+    audited: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,7 @@ def from_json(text: str) -> History:
         done=tuple(Done(**done) for done in read["jobs"]["done"]),
         latest_us=read["jobs"]["latest_us"],
         waiting=tuple(read["jobs"]["waiting"]),
+        audited=None if read["jobs"].get("audited") is None else tuple(read["jobs"]["audited"]),
     )
     return History(
         seed=read["seed"],

@@ -59,6 +59,7 @@ def read_ledger(dsn: str) -> Jobs:
         latest = await connection.fetch(
             f"SELECT userid::text, {_MICROSECONDS.format('last_login')} FROM users WHERE last_login IS NOT NULL"
         )
+        audited = await connection.fetch("SELECT job_id::text FROM audit")
         waiting = await connection.fetch("SELECT job_id::text FROM jobs")
         await connection.close()
         return Jobs(
@@ -67,6 +68,7 @@ def read_ledger(dsn: str) -> Jobs:
             done=tuple(Done(job=row[0], latest_us=row[1]) for row in done),
             latest_us={row[0]: row[1] for row in latest},
             waiting=tuple(row[0] for row in waiting),
+            audited=tuple(row[0] for row in audited),
         )
 
     return asyncio.run(read())

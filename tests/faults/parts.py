@@ -14,15 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tests.faults.primaries import Primaries
 from tests.faults.proxy import Address, Line, Proxy
 from tests.support.client import Client
 from tests.support.lines import standing_still
+from tests.support.nats_servers import own_nats
 from tests.support.nodes import free_ports
 from tests.support.valkeys import own_valkey
 from tidegate.embedded.children import spawn
+from tidegate.embedded.nats import EmbeddedNats
 from tidegate.embedded.postgres import PORT, ROLE
 from tidegate.embedded.valkey import EmbeddedValkey
 from tidegate.tokens.keys import create_key_file
@@ -190,6 +192,7 @@ class Parts:
 
     Attributes:
         primaries: Durable, for what they acknowledged must survive kill -9.
+        queue: The worker's line to NATS.
         database: Its name, in all of them.
         operator: The environment of a `tidegate users` whose line to the primary is never disturbed, like the worker's.
     """
@@ -197,6 +200,8 @@ class Parts:
     folder: Path
     primaries: Primaries
     valkey: EmbeddedValkey
+    nats: EmbeddedNats
+    queue: Line
     database: str
     nodes: list[Node]
     worker: Process
@@ -238,7 +243,12 @@ class Starting:
             nodes = [self._node(name, proxy, valkey, shared) for name in ("node-1", "node-2")]
             steady = self._dsn_of(proxy.line(self._leads_at))
             operator = self._environment({**shared, "PRIMARY_DSN": steady})
-            worker = Process(("worker",), operator, self._folder, self._source)
+            nats = stack.enter_context(own_nats())
+            at_nats = urlsplit(nats.url)
+            queue = proxy.line(lambda: Address(port=at_nats.port or 0))
+            queue_url = f"nats://{at_nats.username}:{at_nats.password}@127.0.0.1:{queue.port}"
+            working = self._environment({**shared, "PRIMARY_DSN": steady, "QUEUE_URL": queue_url})
+            worker = Process(("worker",), working, self._folder, self._source)
             for node in nodes:
                 stack.callback(node.api.end)
                 node.api.start()
@@ -247,7 +257,7 @@ class Starting:
             for node in nodes:
                 node.await_ready()
             self._closing = stack.pop_all()
-            return Parts(self._folder, self._primaries, valkey, self._database, nodes, worker, operator)
+            return Parts(self._folder, self._primaries, valkey, nats, queue, self._database, nodes, worker, operator)
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()

@@ -21,12 +21,13 @@ from typing import Final
 
 from tests.faults.calling import Caller, Calls, Person, new_person
 from tests.faults.checkers import Violation, checkers, judge, told
-from tests.faults.disturbances import DISTURBANCES, Stage
+from tests.faults.disturbances import DISTURBANCES
 from tests.faults.history import History, Kind, Recorder, as_json
 from tests.faults.ledger import open_ledger, read_ledger, rows_of
 from tests.faults.mutating import Mutation, mutated, mutations
 from tests.faults.parts import GRACE_S, REQUEST_DEADLINE_S, Node, Parts, Starting
 from tests.faults.primaries import Primaries
+from tests.faults.stages import Stage
 from tests.faults.workload import Visitor
 from tests.support.databases import make_migrated_database
 
@@ -43,7 +44,9 @@ _REPLICAS: Final = 2
 _FAULTS_OF_A_RUN: Final = 7
 _HOLD_S: Final = (0.5, 3.5)
 _PROBED_FOR_S: Final = 45.0
-_DRAINED_WITHIN_S: Final = 30.0
+_DRAINED_WITHIN_S: Final = 60.0
+"""A job that the queue has lost is published again when its claim ends, after 20 s."""
+
 _READ_BACK_LOGINS: Final = 40
 
 

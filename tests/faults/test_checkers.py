@@ -193,14 +193,16 @@ class TestEffectsOnce:
     def test_every_job_has_had_its_effect_once(self):
         put = tuple(Put(job=job, kind="login_succeeded", user="u", at_us=at_us) for job, at_us in (("1", 5), ("2", 7)))
         done = (Done(job="1", latest_us=7), Done(job="2", latest_us=7))
-        well = Jobs(put=put, done=done, latest_us={"u": 7}, effects=(Effect(user="u", at_us=7),))
+        well = Jobs(put=put, done=done, latest_us={"u": 7}, effects=(Effect(user="u", at_us=7),), audited=("1", "2"))
         for jobs, wrong in (
             (well, 0),
             (replace(well, latest_us={"u": 5}), 1),  # lost
             (replace(well, latest_us={}), 2),
             (replace(well, done=(Done(job="1", latest_us=4), done[1])), 1),  # lost, and hidden by a later login
             (replace(well, done=(*done, done[0])), 1),
-            (replace(well, put=(*put, Put(job="3", kind="another", user="u", at_us=9)), done=done), 0),
+            (replace(well, put=(*put, Put(job="3", kind="another", user="u", at_us=9))), 1),  # without a record
+            (replace(well, put=(*put, Put(job="3", kind="welcome_due", user="u", at_us=9))), 0),
+            (replace(well, audited=("1", "2", "2")), 1),
             (replace(well, effects=well.effects * 2), 1),
             (replace(well, effects=(*well.effects, Effect(user="u", at_us=6))), 1),  # of no job
             (replace(well, waiting=("2",), latest_us={"u": 5}, effects=()), 1),  # late without end, but not lost

@@ -23,6 +23,7 @@ def history() -> History:
             effects=(Effect(user="u", at_us=5),) * 2,
             done=(Done(job="1", latest_us=5),),
             latest_us={"u": 5},
+            audited=("1",),
         ),
         nodes=("node-1", "node-2"),
         healed_s=10.0,
