@@ -32,6 +32,9 @@ _STREAM_CONFIG: Final[dict[str, Any]] = {
     "max_age": 3_600 * _SECOND,
     "duplicate_window": DUPLICATE_WINDOW_S * _SECOND,
 }
+_ID_DIGITS_MAX: Final = 18
+"""No more fit into a bigint whatever they are; the database would refuse a whole batch for one that does not."""
+
 _CONSUMER_CONFIG: Final[dict[str, Any]] = {
     "ack_policy": "explicit",
     "ack_wait": ACK_WAIT_S * _SECOND,
@@ -77,7 +80,7 @@ class JobCarrier:
             return None
         pulled: list[int] = []
         for message in messages:
-            if message.payload.isdigit():
+            if message.payload.isdigit() and len(message.payload) <= _ID_DIGITS_MAX:
                 job = int(message.payload)
                 self._pulled.setdefault(job, []).append(message)
                 pulled.append(job)

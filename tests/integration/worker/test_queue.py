@@ -144,7 +144,8 @@ def test_what_is_delivered_twice_and_backwards_takes_effect_once(database: str, 
             ids = [row[0] for row in await outside.fetch("SELECT job_id FROM jobs ORDER BY job_id DESC")]
             assert await JobCarrier(queue, lane="records").publish([Claimed(job, 0, 0.0) for job in ids])
             doubles = [Outgoing("tidegate.jobs.records", b"%d" % job) for job in ids]
-            garbage = [Outgoing("tidegate.jobs.records", payload) for payload in (b"", b"x", b"999999")]
+            payloads = (b"", b"x", b"999999", b"9" * 19, b"9" * 5_000)
+            garbage = [Outgoing("tidegate.jobs.records", payload) for payload in payloads]
             await queue.publish_all([*doubles, *garbage, *doubles])
             async with worker.working():
                 await until_recorded(outside, 50)
