@@ -105,7 +105,10 @@ class Line:
         except TimeoutError:
             self.end()
             raise QueueAway("no answer in time") from None
-        except (OSError, nats.errors.Error) as error:
+        except QueueAway:
+            self.end()
+            raise
+        except Exception as error:  # of what is no NATS server nats-py raises anything, and who connects must go on
             self.end()
             raise QueueAway(self.problem or type(error).__name__) from None
         except BaseException:

@@ -69,6 +69,37 @@ def test_a_start_neither_waits_for_the_queue_nor_fails_without_it():
     asyncio.run(body())
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"A" * 100_000 + b"\r\n", b"INFO []\r\n", b'INFO {"max_payload":1}\r\n-ERR \xff\r\n'],
+    ids=["long", "info", "error"],
+)
+def test_whoever_speaks_otherwise_where_the_queue_should_be_is_tried_again(said):
+    async def body() -> None:
+        hung_up = asyncio.Semaphore(0)
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(said)
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(65_536):
+                    pass
+            writer.close()
+            hung_up.release()
+
+        stranger = await asyncio.start_server(speak, "127.0.0.1", 0)
+        address = QueueAddress(host="127.0.0.1", port=stranger.sockets[0].getsockname()[1])
+        queue = QueueConnection([address], name="tests", timeout_s=0.5)
+        queue.start()
+        async with asyncio.timeout(GIVE_UP_AFTER_S):
+            for _ in range(6):  # two connections an attempt
+                await hung_up.acquire()
+        assert not queue.is_up
+        await queue.aclose()
+        stranger.close()
+
+    asyncio.run(body())
+
+
 def test_what_was_published_is_pulled_once_and_an_id_counts_once(server):
     async def body() -> None:
         async with connected(server) as queue:
