@@ -54,6 +54,7 @@ class JobCarrier:
         self._connection = connection
         self._lane = lane
         self._is_made = False
+        self._takes_none = False
         self._pulled: dict[int, list[Incoming]] = {}
 
     @property
@@ -67,7 +68,8 @@ class JobCarrier:
         messages = [
             Outgoing(f"{_SUBJECT}.{self._lane}", b"%d" % job.job_id, f"{job.job_id}.{job.tries}") for job in claimed
         ]
-        return await self._asked(lambda: self._connection.publish_all(messages)) is not None
+        self._takes_none = await self._asked(lambda: self._connection.publish_all(messages)) is None
+        return not self._takes_none
 
     async def backlog(self) -> int | None:
         """See `ports.Carrier.backlog`."""
@@ -75,8 +77,10 @@ class JobCarrier:
 
     async def pull(self, *, at_most: int, wait_s: float) -> Sequence[int] | None:
         """See `ports.Carrier.pull`."""
+        if self._takes_none:  # its storage is full, say: then it still gives what it has, and nothing more comes
+            wait_s = 0.0
         messages = await self._asked(lambda: self._connection.pull(STREAM, self._lane, at_most=at_most, wait_s=wait_s))
-        if messages is None:
+        if messages is None or (self._takes_none and not messages):
             return None
         pulled: list[int] = []
         for message in messages:

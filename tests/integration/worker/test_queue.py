@@ -132,6 +132,35 @@ def test_jobs_are_done_while_the_queue_is_away_and_through_it_again_when_it_is_b
     asyncio.run(story())
 
 
+def test_jobs_are_done_while_the_queue_is_full_and_through_it_again_when_it_is_not(
+    database: str, server: EmbeddedNats
+) -> None:
+    """It answers all questions, and says no to every message: who only waits for what it delivers waits for ever."""
+
+    async def story() -> None:
+        worker = Worker(database, server)
+        queue = QueueConnection(read_addresses(server.url), name="tests", timeout_s=5)
+        queue.start()
+        async with bystander(database) as outside:
+            async with asyncio.timeout(GIVE_UP_AFTER_S):
+                await queue.until_up()
+            size = {"subjects": ["tidegate.jobs.>"], "retention": "workqueue", "discard": "new"}
+            await queue.ensure_stream(STREAM, {**size, "max_msgs": 5})
+            async with worker.working():
+                await put(outside, 100)
+                await until_recorded(outside, 100)
+                published = worker.heard.published
+                assert published == 0
+                await queue.ensure_stream(STREAM, {**size, "max_msgs": -1})
+                async with asyncio.timeout(PATIENCE_S):
+                    while worker.heard.published == published:
+                        await put(outside, 1)
+                        await asyncio.sleep(0.05)
+        await queue.aclose()
+
+    asyncio.run(story())
+
+
 def test_what_is_delivered_twice_and_backwards_takes_effect_once(database: str, server: EmbeddedNats) -> None:
     async def story() -> None:
         worker = Worker(database, server)
