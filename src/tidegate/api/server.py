@@ -307,7 +307,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._is_writable = True
+        self._is_writable = not self._transport.is_closing()
         self._server.stalled.pop(self, None)
         self._next()
 
@@ -472,6 +472,8 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """Close once the client has read what it was told, or its time for that is over."""
         if not self._transport.is_closing():
+            # What the parser still has goes unanswered, so it must not be done either (RFC 9112 section 9.6).
+            self._is_writable = False
             self._server.resting.pop(self, None)
             self._server.closing[self] = self._loop.time()
             self._transport.close()

@@ -409,6 +409,22 @@ def test_who_is_given_notice_is_answered_and_told_that_the_connection_ends_with_
     asyncio.run(run())
 
 
+def test_what_follows_the_last_answer_of_a_connection_is_not_done():
+    """Its client hears "connection: close" and may send it again elsewhere (RFC 9112 section 9.6); twice done is wrong."""
+
+    async def run() -> None:
+        async with asyncio.timeout(20), a_server(notice_s=3) as running:
+            resting = await Connection.to(running.port)
+            await asyncio.sleep(0.05)
+            running.stop.set()
+            await asyncio.sleep(0.05)
+            await resting.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+            assert (await resting.everything()).count(b"HTTP/1.1 200 OK") == 1
+            assert running.seen == [("ok", 200)]
+
+    asyncio.run(run())
+
+
 def test_after_the_notice_who_rests_is_closed_and_nobody_new_is_let_in():
     async def run() -> None:
         async with asyncio.timeout(20), a_server(notice_s=0.2) as running:
