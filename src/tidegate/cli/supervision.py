@@ -1,4 +1,4 @@
-"""Keeps child processes running until we are told to stop; `up` and `api` share it."""
+"""Keeps child processes running until we are told to stop; `up`, `cluster` and `api` share it."""
 
 import contextlib
 import os
@@ -61,11 +61,16 @@ class Signals:
             os.close(self._woken)
             os.close(waker)
 
-    def wait(self, timeout_s: float | None) -> None:
-        """Within `caught`: return at the next signal, or after *timeout_s*, or at once when we are stopping."""
+    def wait(self, timeout_s: float | None, watched: Sequence[int] = ()) -> None:
+        """Within `caught`: return at the next signal, or after *timeout_s*, or at once when we are stopping.
+
+        Args:
+            timeout_s: None: however long it takes.
+            watched: Descriptors; return also when one of them can be read.
+        """
         if self.is_stopping:
             return
-        select.select([self._woken], [], [], timeout_s)
+        select.select([self._woken, *watched], [], [], timeout_s)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._woken, 4096):
                 pass
@@ -85,6 +90,8 @@ class Child:
         stopping: How it is ended.
         on_death: Told the process number of each one that died.
         last_words: What to say when it gave up for good, where it could not say so itself.
+        passing: What `start` may raise for a reason that passes: once it has been started, it is then tried again later.
+        tell: Told what becomes of it.
     """
 
     name: str
@@ -92,6 +99,8 @@ class Child:
     stopping: Sequence[StopStep]
     on_death: Callable[[int], None] = field(default=lambda _pid: None)
     last_words: Callable[[], Sequence[str]] = field(default=tuple)
+    passing: tuple[type[Exception], ...] = ()
+    tell: Callable[[str], None] = field(default=say)
     _process: subprocess.Popen[bytes] | None = None
     _first_started_at: float | None = None
     _started_at: float = 0.0
@@ -108,10 +117,13 @@ class Child:
         if self._process is not None and self._process.poll() is not None:
             self._note_death(self._process, now)
         if self._process is None and now >= self._due_at:
-            self._process = self.start()
-            self._started_at = now
-            self._first_started_at = self._first_started_at or now
+            self._start(now)
         return None if self._process is not None else self._due_at - now
+
+    @property
+    def pid(self) -> int | None:
+        """Its process number; None while there is none."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
 
     def ask_to_stop(self) -> None:
         """Send the first signal of `stopping` without waiting for its effect."""
@@ -125,6 +137,17 @@ class Child:
             self.on_death(self._process.pid)
             self._process = None
 
+    def _start(self, now: float) -> None:
+        try:
+            self._process = self.start()
+        except self.passing as error:
+            if self._first_started_at is None:
+                raise
+            self._put_off(f"could not be started: {error}", now)
+            return
+        self._started_at = now
+        self._first_started_at = self._first_started_at or now
+
     def _note_death(self, dead: subprocess.Popen[bytes], now: float) -> None:
         self._process = None
         self.on_death(dead.pid)
@@ -134,19 +157,22 @@ class Child:
             raise CommandFailed(dead.returncode, *self.last_words())
         if now - self._started_at > _STEADY_S:
             self._pause_s = _PAUSE_S_MIN
-        say(f"tidegate: {self.name} {_ending(dead.returncode)}; starting it again in {self._pause_s:g} s")
+        self._put_off(_ending(dead.returncode), now)
+
+    def _put_off(self, what_happened: str, now: float) -> None:
+        self.tell(f"tidegate: {self.name} {what_happened}; starting it again in {self._pause_s:g} s")
         self._due_at = now + self._pause_s
         self._pause_s = min(_PAUSE_S_MAX, self._pause_s * 2)
 
 
-def tend_all(children: Sequence[Child], signals: Signals) -> None:
-    """Look after *children* until the next signal, or until one is due.
+def tend_all(children: Sequence[Child], signals: Signals, watched: Sequence[int] = ()) -> None:
+    """Look after *children* until the next signal, until one is due, or until one of *watched* can be read.
 
     Raises:
         CommandFailed: As `Child.tend`.
     """
     pauses = [pause for child in children if (pause := child.tend()) is not None]
-    signals.wait(min(pauses, default=None))
+    signals.wait(min(pauses, default=None), watched)
 
 
 def _ending(returncode: int) -> str:

@@ -135,6 +135,42 @@ def test_a_second_child_that_gives_up_at_once_is_started_again(clock: Hand, prog
     assert program.child.tend() is not None
 
 
+class HinderedError(Exception):
+    """What a server raises that cannot start now."""
+
+
+def test_a_later_start_that_fails_for_a_passing_reason_is_tried_again(clock: Hand, program: Program) -> None:
+    """A replica cannot start while its primary is frozen; whoever looks after both must live on."""
+    started, told = program.child.start, list[str]()
+    program.child.passing = (HinderedError,)
+    program.child.tell = told.append
+
+    def hindered() -> "subprocess.Popen[bytes]":
+        raise HinderedError("the primary is away")
+
+    program.child.tend()
+    program.end(-signal.SIGKILL)
+    program.child.tend()
+    program.child.start = hindered
+    clock.now += 0.2
+    assert program.child.tend() == pytest.approx(0.4)
+    assert told[-1].endswith(" could not be started: the primary is away; starting it again in 0.4 s")
+    program.child.start = started
+    clock.now += 0.4
+    assert program.child.tend() is None
+
+
+def test_a_first_start_that_fails_ends_the_command(clock: Hand, program: Program) -> None:
+    program.child.passing = (HinderedError,)
+
+    def hindered() -> "subprocess.Popen[bytes]":
+        raise HinderedError
+
+    program.child.start = hindered
+    with pytest.raises(HinderedError):
+        program.child.tend()
+
+
 @pytest.fixture
 def signals() -> Iterator[Signals]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
@@ -165,6 +201,15 @@ def test_the_wait_ends_when_a_child_is_due(signals: Signals, program: Program) -
         tend_all([program.child], signals)  # would wait for ever if it waited for a signal only
         program.child.tend()
     assert not signals.is_stopping
+
+
+def test_whoever_asks_for_something_wakes_whoever_waits(signals: Signals) -> None:
+    asked, asking = os.pipe()
+    os.write(asking, b"?")
+    signals.wait(None, watched=[asked])
+    assert not signals.is_stopping
+    os.close(asked)
+    os.close(asking)
 
 
 def test_the_signals_are_given_back() -> None:
