@@ -63,7 +63,7 @@ def write_settings(path: Path, texts: Mapping[str, str]) -> None:
     making = path.with_name(path.name + ".making")
     making.unlink(missing_ok=True)
     with open(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("# Written by `tidegate up`; other commands read it. Made anew at every start.\n")
+        file.write("# Written by `tidegate up` or `cluster`; other commands read it. Made anew at every start.\n")
         file.writelines(f"{name}={_quoted(text)}\n" for name, text in sorted(texts.items()))
     making.replace(path)
 

@@ -55,6 +55,8 @@ ARROWS: Final[dict[str, May]] = {
     "migrations": May({"domain"}, {"asyncpg"}),
     "embedded": May(),
     "balancer": May(),
+    # What a cluster on one machine is made of, and how it is broken.
+    "cluster": May(theirs={"asyncpg"}),
     # What an operator asks of a machine before a crowd does.
     "calibration": May({"passwords", "passwords.profiles"}, {"msgspec"}),
     "diagnosis": May({"domain", "migrations", "passwords", "passwords.profiles"}, {"asyncpg", "msgspec"}),
@@ -74,7 +76,7 @@ ARROWS: Final[dict[str, May]] = {
     # secrets (tokens) and the shared memory (profiles), starts the processes, and answers /metrics for all of them.
     "cli": May(
         {"", "wiring", "config", "settings_building", "settings_node", "settings_pages", "settings_sources", "embedded"}
-        | {"migrations", "calibration", "diagnosis", "domain", "usecases", "tokens", "profiles", "balancer"},
+        | {"migrations", "calibration", "cluster", "diagnosis", "domain", "usecases", "tokens", "profiles", "balancer"},
         {"prometheus_client", "uvloop"},
     ),
     "__main__": May({"cli"}),

@@ -13,6 +13,7 @@ from tidegate.cli.exits import EXPECTED, WRONG_WORDS, CommandFailed, failure
 
 COMMANDS: Final[Mapping[str, str]] = {
     "up": "start everything on this machine: PostgreSQL, the API, a worker",
+    "cluster": "start many nodes with replicas, queue and balancer on this machine, and break them by hand",
     "api": "serve the API, against the database that the settings name",
     "worker": "do what logins leave behind, against the database that the settings name",
     "balancer": "print the configuration of a load balancer before several nodes",
@@ -37,6 +38,7 @@ _EXAMPLES: Final = """\
 examples:
   tidegate up                          start everything on 127.0.0.1:8080
   tidegate up --port 8081 --data-dir D and another beside it
+  tidegate cluster --help              the whole picture on one machine, to play with
   tidegate users show alice            ask the one that runs
   tidegate config list                 every setting
   tidegate doctor                      what is wrong or slow here

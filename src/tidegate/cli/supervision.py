@@ -92,6 +92,7 @@ class Child:
         last_words: What to say when it gave up for good, where it could not say so itself.
         passing: What `start` may raise for a reason that passes: once it has been started, it is then tried again later.
         tell: Told what becomes of it.
+        deaths: How often it has died, or could not be started.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Child:
     last_words: Callable[[], Sequence[str]] = field(default=tuple)
     passing: tuple[type[Exception], ...] = ()
     tell: Callable[[str], None] = field(default=say)
+    deaths: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _first_started_at: float | None = None
     _started_at: float = 0.0
@@ -124,6 +126,11 @@ class Child:
     def pid(self) -> int | None:
         """Its process number; None while there is none."""
         return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    @property
+    def age_s(self) -> float:
+        """For how long it has run; without meaning while it does not."""
+        return time.monotonic() - self._started_at
 
     def ask_to_stop(self) -> None:
         """Send the first signal of `stopping` without waiting for its effect."""
@@ -160,6 +167,7 @@ class Child:
         self._put_off(_ending(dead.returncode), now)
 
     def _put_off(self, what_happened: str, now: float) -> None:
+        self.deaths += 1
         self.tell(f"tidegate: {self.name} {what_happened}; starting it again in {self._pause_s:g} s")
         self._due_at = now + self._pause_s
         self._pause_s = min(_PAUSE_S_MAX, self._pause_s * 2)
