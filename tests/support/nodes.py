@@ -74,8 +74,12 @@ class Node:
 
 
 @contextlib.contextmanager
-def running_node(dsn: str, folder: Path, **settings: str) -> Iterator[Node]:
-    """Start the API with *settings* (names without TIDEGATE_), on free ports if they name none, and stop it at the end."""
+def running_node(dsn: str, folder: Path, source: Path | None = None, /, **settings: str) -> Iterator[Node]:
+    """Start the API with *settings* (names without TIDEGATE_), on free ports if they name none, and stop it at the end.
+
+    Args:
+        source: The folder of the package tidegate, when it is not ours.
+    """
     port, metrics_port = free_ports(2)
     keys_file = folder / "signing_keys.json"
     if "SIGNING_KEYS_FILE" not in settings:
@@ -91,6 +95,8 @@ def running_node(dsn: str, folder: Path, **settings: str) -> Iterator[Node]:
     } | settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
     environment |= {f"TIDEGATE_{name}": value for name, value in given.items()}
+    if source is not None:
+        environment["PYTHONPATH"] = str(source)
     with _running("api", environment, folder) as process:
         node = Node(int(given["PORT"]), int(given["METRICS_PORT"]), dsn, folder, process, environment)
         _await_ready(node)
