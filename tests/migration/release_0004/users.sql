@@ -1,0 +1,84 @@
+-- Statements on users. All go to the primary. userid is the primary key; each identifier has a unique index of its own.
+
+-- name: find_users_by_username
+-- Hot: all usernames that logins and registrations ask for at a moment. Unique index on username.
+SELECT username AS asked, userid, password FROM users WHERE username = ANY($1::varchar[]);
+
+-- name: find_users_by_email
+-- As find_users_by_username. Unique index on email.
+SELECT email AS asked, userid, password FROM users WHERE email = ANY($1::varchar[]);
+
+-- name: find_users_by_phone_number
+-- As find_users_by_username. Unique index on phone_number.
+SELECT phone_number AS asked, userid, password FROM users WHERE phone_number = ANY($1::varchar[]);
+
+-- name: user_credentials
+-- Primary key.
+SELECT userid, password FROM users WHERE userid = $1;
+
+-- name: user_profiles
+-- Hot: all profiles that are asked for at a moment. Primary key.
+SELECT userid, username, email, phone_number, full_name, birth_date, last_login FROM users WHERE userid = ANY($1::uuid[]);
+
+-- name: add_user
+-- No look-up before: of any number of racing adds the unique indexes let one through, the others wait for it and fail.
+-- $8 is the note of the existence filter that has the names, or 0. RETURNING sets it after the row is in and before the
+-- trigger that reads it is fired; it is forgotten with the transaction.
+INSERT INTO users (userid, username, email, phone_number, password, full_name, birth_date)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING set_config('tidegate.noted_in', $8, true);
+
+-- name: rehash_user
+-- Primary key. Compare and set: the same password under another hash, so logins that relied on the old one need not wait.
+-- Changes no key column, hence takes FOR NO KEY UPDATE, which the FOR KEY SHARE of open_session does not wait for.
+UPDATE users SET password = $3 WHERE userid = $1 AND password = $2 RETURNING userid;
+
+-- name: change_profile
+-- Primary key. Tells every process that may remember the profile, if and only if the change is committed.
+WITH changed AS (
+    UPDATE users SET full_name = coalesce($2, full_name), birth_date = coalesce($3, birth_date) WHERE userid = $1
+    RETURNING userid, username, email, phone_number, full_name, birth_date, last_login
+)
+SELECT changed.*, pg_notify('tidegate_profile', userid::text) FROM changed;
+
+-- name: lock_user
+-- Primary key. Opens every transaction that ends what the stored password allows. FOR UPDATE waits for the FOR KEY SHARE of
+-- each login under way, and holds up those that come: see open_session. The statements that follow have later snapshots
+-- (READ COMMITTED), so they see every session that such a login has opened.
+SELECT userid FROM users WHERE userid = $1 FOR UPDATE;
+
+-- name: lock_user_of_password
+-- Like lock_user, but only while $2 is the stored password: a change in between is seen after the wait, and finds nobody.
+SELECT userid FROM users WHERE userid = $1 AND password = $2 FOR UPDATE;
+
+-- name: replace_password
+-- Primary key. Only after lock_user_of_password.
+UPDATE users SET password = $2 WHERE userid = $1;
+
+-- name: disable_user
+-- Primary key. Only after lock_user. The mark is domain.users.DISABLED_MARK.
+UPDATE users SET password = $2 || password WHERE userid = $1 AND NOT starts_with(password, $2) RETURNING userid;
+
+-- name: enable_user
+-- Primary key. Nobody can have logged in on a marked password, so no lock is needed before.
+UPDATE users SET password = substr(password, length($2) + 1) WHERE userid = $1 AND starts_with(password, $2)
+RETURNING userid;
+
+-- name: delete_user
+-- Primary key. Only after lock_user and revoke_sessions_of_user: the foreign key then sets sessions.user_id null, and the
+-- revoked rows stay for the feed of revocations.
+DELETE FROM users WHERE userid = $1;
+
+-- name: record_last_logins
+-- Primary key, one update for the whole batch; changes no indexed column (HOT). The rows are locked in the order of their
+-- keys, so two workers whose batches share users wait for each other instead of deadlocking. Never goes back in time,
+-- whatever the order of batches. The column has no time zone and holds UTC.
+WITH latest AS (
+    SELECT users.userid, login.at AT TIME ZONE 'utc' AS at
+    FROM unnest($1::uuid[], $2::timestamptz[]) AS login (userid, at)
+    JOIN users USING (userid)
+    ORDER BY users.userid
+    FOR NO KEY UPDATE OF users
+)
+UPDATE users SET last_login = latest.at FROM latest
+WHERE users.userid = latest.userid AND (users.last_login IS NULL OR users.last_login < latest.at);
