@@ -60,10 +60,10 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--peers", type=Path, metavar="FOLDER", help="where peers are built; those that are there take part"
     )
-    parser.add_argument("--rounds", type=_positive, default=3, metavar="N", help="how often all of it (default 3)")
-    parser.add_argument("--seconds", type=_positive, default=8, metavar="S", help="of each turn of load (default 8)")
-    parser.add_argument("--storm-seconds", type=_positive, default=60, metavar="S", help="of the storm (default 60)")
-    parser.add_argument("--users", type=_positive, default=USERS, metavar="N", help=f"who can log in (default {USERS})")
+    parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="how often all of it (default 3)")
+    parser.add_argument("--seconds", type=positive, default=8, metavar="S", help="of each turn of load (default 8)")
+    parser.add_argument("--storm-seconds", type=positive, default=60, metavar="S", help="of the storm (default 60)")
+    parser.add_argument("--users", type=positive, default=USERS, metavar="N", help=f"who can log in (default {USERS})")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default bench/results)")
     found = parser.parse_args(given)
     wrong = set(found.scenarios) - {each.name for each in known}
@@ -182,7 +182,8 @@ def _say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read *text* of a command line."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)

@@ -100,7 +100,7 @@ class Field:
         spent = {name: s - before.cpu_s[name] for name, s in after.cpu_s.items()}
         busy_meanwhile_s = spent.pop("machine")
         spent["driver"] = measured.driver_cpu_s
-        elsewhere_s = busy_meanwhile_s - spent["node"] - spent["postgres"] - spent["driver"]
+        elsewhere_s = busy_meanwhile_s - sum(spent.values()) + spent["hashing"]  # which is a part of the node's
         rates = [load.rate_per_s for load in loads if load.rate_per_s]
         window = Window(
             service=name,
@@ -179,12 +179,13 @@ class Field:
             "hashing": node.niced_s,
             "postgres": cpu(self._ground.postgres).all_s,
             "machine": busy_s(),
-        }
+        } | {name: cpu(tree).all_s for name, tree in service.beside.items()}
         return _Reading(cpu_s, memory(service.tree) if is_last else Memory(0.0, 0.0))
 
     def _rest(self) -> None:
         """Let everybody finish what the turn before left them: what is measured next must not pay for it."""
-        wait_until_quiet([self._ground.postgres, *(service.tree for service in self._services.values())])
+        trees = [tree for service in self._services.values() for tree in (service.tree, *service.beside.values())]
+        wait_until_quiet(dict.fromkeys([self._ground.postgres, *trees]))
 
 
 class _Reading(NamedTuple):

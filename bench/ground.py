@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
@@ -36,12 +36,14 @@ class Service:
         port: On 127.0.0.1.
         tree: All its processes, PostgreSQL aside.
         dialect: How it is spoken to.
+        beside: Other processes whose CPU time is told apart, by what they are called in `turns.Window.cpu_s`.
     """
 
     name: str
     port: int
     tree: Tree
     dialect: Dialect
+    beside: Mapping[str, Tree] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

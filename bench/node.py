@@ -53,7 +53,8 @@ def started(folder: Path, *, users: int) -> Iterator[tuple[Service, Ground]]:
     folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must be able to enter
     with _up(folder) as (port, _):
         _register(port, "first")
-        stored = asyncio.run(_fill(_dsn(folder), users))
+        stored = asyncio.run(_stored(_dsn(folder)))
+        asyncio.run(fill(_dsn(folder), users))
     with _up(folder) as (port, pid):
         postgres = child_named(pid, "postgres")
         if postgres is None:
@@ -65,10 +66,11 @@ def started(folder: Path, *, users: int) -> Iterator[tuple[Service, Ground]]:
 def given_settings() -> dict[str, str]:
     """Return the settings that Tidegate gets, without what is secret and without paths of one machine."""
     told = {each.variable for each in declared() if not each.meaning.is_secret and not each.is_path}
-    return {name: text for name, text in sorted(_environment().items()) if name in told}
+    return {name: text for name, text in sorted(environment().items()) if name in told}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return what Tidegate is started with: what was given, and limits that a benchmark never reaches."""
     known = variables()
     return {name: text for name, text in _OUT_OF_REACH.items() if name in known} | dict(os.environ)
 
@@ -76,10 +78,10 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def _up(folder: Path) -> Iterator[tuple[int, int]]:
     port = free_port()
-    environment = _environment() | {f"{PREFIX}METRICS_PORT": str(free_port())}
+    settings = environment() | {f"{PREFIX}METRICS_PORT": str(free_port())}
     words = [sys.executable, "-m", "tidegate", "up", "--port", str(port), "--data-dir", str(folder / "data")]
     ready = f"http://127.0.0.1:{port}/health/ready"
-    with running(words, ready_url=ready, log=folder / "tidegate up.log", environment=environment) as process:
+    with running(words, ready_url=ready, log=folder / "tidegate up.log", environment=settings) as process:
         yield port, process.pid
 
 
@@ -100,15 +102,23 @@ def _register(port: int, username: str) -> None:
         raise CannotMeasureError(f"Nobody can register: {error}.") from error
 
 
-async def _fill(dsn: str, users: int) -> str:
+async def fill(dsn: str, users: int) -> None:
+    """Make *users*, numbered from 1, who all have the password of the `dialect`."""
+    with ThreadPoolExecutor() as hashing:
+        copied = list(hashing.map(lambda _: hash_argon2id(PASSWORD.encode(), DEFAULT_PROFILE), range(_HASHES)))
     connection = await asyncpg.connect(dsn)
     try:
-        stored: str = await connection.fetchval("SELECT password FROM users WHERE username = 'first'")
-        with ThreadPoolExecutor() as hashing:
-            copied = list(hashing.map(lambda _: hash_argon2id(PASSWORD.encode(), DEFAULT_PROFILE), range(_HASHES)))
         await connection.execute(_COPY, copied, users, _HASHES)
         await connection.execute("VACUUM (ANALYZE) users")
         await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+async def _stored(dsn: str) -> str:
+    connection = await asyncpg.connect(dsn)
+    try:
+        stored: str = await connection.fetchval("SELECT password FROM users WHERE username = 'first'")
     finally:
         await connection.close()
     return stored

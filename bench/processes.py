@@ -18,10 +18,12 @@ class Tree(NamedTuple):
     Attributes:
         root: Its id.
         but: The ids of processes that are left out, with all under them.
+        also: The ids of further processes that count with it, with all under them.
     """
 
     root: int
     but: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()
 
 
 class Cpu(NamedTuple):
@@ -76,7 +78,8 @@ def below(root: int, parents: Mapping[int, int]) -> set[int]:
 
 def members(tree: Tree, parents: Mapping[int, int]) -> set[int]:
     """Return the processes of *tree*, given the parent of each."""
-    return below(tree.root, parents) - {pid for left_out in tree.but for pid in below(left_out, parents)}
+    counted = {pid for root in (tree.root, *tree.also) for pid in below(root, parents)}
+    return counted - {pid for left_out in tree.but for pid in below(left_out, parents)}
 
 
 def child_named(parent: int, name: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from bench.figures import Figure, quotient
 from bench.histogram import Histogram
-from bench.scenarios.scenario import Scenario
+from bench.scenarios.scenario import Told
 from bench.turns import Raw, Round, Window
 
 _FIGURES: Final = ("figure", "asked for", "measured", "")
@@ -49,14 +49,14 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     rounds: dict[str, list[Round]]
 
 
-def figures_of(results: Results, scenarios: Sequence[Scenario]) -> list[Figure]:
+def figures_of(results: Results, scenarios: Sequence[Told]) -> list[Figure]:
     """Return the figures of all *scenarios* that were run."""
     return [
         figure for each in scenarios if each.name in results.rounds for figure in each.figures(results.rounds[each.name])
     ]
 
 
-def page(results: Results, scenarios: Sequence[Scenario]) -> str:
+def page(results: Results, scenarios: Sequence[Told]) -> str:
     """Return everything that a person wants to know, in Markdown."""
     machine = f"{results.machine['cores']} cores of {results.machine['cpu']}, Linux {results.machine['kernel']}"
     given = ", ".join(f"{name}={text}" for name, text in results.settings.items()) or "as they come"

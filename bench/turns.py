@@ -30,7 +30,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field=
         streams: What came of each stream, by name.
         good_status: The status that means success, by stream.
         cpu_s: CPU time meanwhile, in seconds: `node` (the service), `hashing` (the part of it that gives way to everything
-            else: Tidegate's hash threads), `postgres`, `driver`.
+            else: Tidegate's hash threads), `postgres`, `driver`, and whatever else the service needs (`Service.beside`).
         elsewhere_cores: As in `Raw`.
         pss_mib: Memory of the service, in MiB; pages that its processes share count once.
         rss_mib: The same, counted for each process.

@@ -9,12 +9,22 @@ from bench.node import OURS
 from bench.turns import Round, Window
 
 
-class Scenario(Protocol):
-    """One question to the services."""
+class Told(Protocol):
+    """One question, as far as a page tells of it."""
 
     @property
     def name(self) -> str:
         """On the command line and in the results."""
+
+    def told(self, turns: Round) -> Round:
+        """The turns of one round that deserve a line each in the page; those of a search are too many."""
+
+    def figures(self, rounds: Sequence[Round]) -> list[Figure]:
+        """What came of all rounds."""
+
+
+class Scenario(Told, Protocol):
+    """One question to the services."""
 
     @property
     def title(self) -> str:
@@ -26,12 +36,6 @@ class Scenario(Protocol):
 
     def round(self, field: Field, number: int) -> Round:
         """Take the turns of round *number*, from 0."""
-
-    def told(self, turns: Round) -> Round:
-        """The turns of one round that deserve a line each in the page; those of a search are too many."""
-
-    def figures(self, rounds: Sequence[Round]) -> list[Figure]:
-        """What came of all rounds."""
 
 
 def in_turn(services: Sequence[str], number: int) -> list[str]:

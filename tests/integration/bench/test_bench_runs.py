@@ -1,4 +1,4 @@
-"""`./run bench` as its users call it, on a small scale. Slow: it starts Tidegate twice and lets it rest between turns."""
+"""`./run bench` and `python -m bench.many` as their users call them, on a small scale. Slow: they rest between turns."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bench.many.balancing import DIRECT, ONE, TWO
 from bench.results import Results
 from bench.turns import Window
 
@@ -29,11 +30,11 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def bench(*words: str | Path, temporary: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def bench(*words: str | Path, temporary: Path, module: str = "bench", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     added = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(temporary)}
     return subprocess.run(
-        [sys.executable, "-m", "bench", *words],
+        [sys.executable, "-m", module, *words],
         cwd=REPOSITORY,
         env=environment_with(settings) | added,
         capture_output=True,
@@ -59,6 +60,22 @@ def test_a_run_of_some_scenarios_measures_them_and_leaves_nothing_behind(tmp_pat
         assert set(measured.by_status) == {str(window.good_status[name])}, name
         assert window.cpu_s["node"] > 0 < window.pss_mib
     assert {path.name.rpartition("-")[2] for path in tmp_path.glob("*.png")} == {"storm.png"}
+    assert list(temporary.iterdir()) == []
+
+
+def test_many_nodes_are_measured_and_leave_nothing_behind(tmp_path: Path, temporary: Path):
+    numbers = ["--rounds", "1", "--seconds", "1", "--users", "300"]
+    done = bench("balancer", *numbers, "--out", tmp_path, temporary=temporary, module="bench.many")
+    assert done.returncode == 0, done.stderr
+    results = msgspec.json.decode((tmp_path / "many.json").read_bytes(), type=Results)
+    windows = [turn for turns in results.rounds["balancer"] for turn in turns if isinstance(turn, Window)]
+    assert [window.service for window in windows] == [DIRECT, ONE, TWO] * 2
+    for window in windows:
+        (measured,) = window.streams.values()
+        assert set(measured.by_status) == {"200"}, window.service
+        assert window.cpu_s["node"] > 0
+        assert ("haproxy" in window.cpu_s) == (window.service != DIRECT)
+    assert f"GET /me: {TWO} ÷ {ONE}" in (tmp_path / "MANY.md").read_text()
     assert list(temporary.iterdir()) == []
 
 

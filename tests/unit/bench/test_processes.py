@@ -34,11 +34,12 @@ def test_busy_is_all_but_idle_and_waiting_and_guests_count_once():
     assert parse_busy_s(text) == 200 / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_tree_is_a_process_and_all_under_it_but_what_is_left_out():
+def test_a_tree_is_what_is_under_its_processes_but_what_is_left_out():
     parents = {1: 0, 10: 1, 11: 10, 12: 11, 13: 10, 20: 1, 21: 20}
     assert below(10, parents) == {10, 11, 12, 13}
     assert members(Tree(10, (11,)), parents) == {10, 13}
     assert members(Tree(21), parents) == {21}
+    assert members(Tree(21, (13,), also=(10,)), parents) == {10, 11, 12, 21}
 
 
 def test_our_own_use_only_grows():

@@ -1,0 +1,1 @@
+"""What many nodes cost and bear: the balancer, the replicas, and every part dying in turn. `python -m bench.many`."""

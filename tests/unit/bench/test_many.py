@@ -1,0 +1,92 @@
+"""What many nodes cost is counted by the answers of each variant, and compared with its neighbour of the same round."""
+
+import msgspec
+import pytest
+from bench.figures import Figure
+from bench.many.balancing import DIRECT, ONE, TWO, Balancing
+from bench.many.command import arguments, many_page
+from bench.many.question import CONNECTIONS
+from bench.many.reading import SERVICES, Reading
+from bench.results import Results
+from bench.turns import Round, Window
+
+from tests.unit.bench.test_scenarios import a_stream, a_window, by_text
+
+
+def a_turn(service: str, call: str, good: int, **cpu_s: float) -> Window:
+    """A window of ten seconds, whose answers are *good* and four refusals."""
+    window = a_window(service, {call: a_stream(good)}, label=call)
+    return msgspec.structs.replace(window, cpu_s=window.cpu_s | cpu_s, connections=CONNECTIONS)
+
+
+def a_balanced_round(*goods: int) -> Round:
+    return [
+        a_turn(service, call, good, **({} if service == DIRECT else {"haproxy": 0.5}))
+        for call in ("login", "me")
+        for service, good in zip((DIRECT, ONE, TWO), goods, strict=True)
+    ]
+
+
+def a_read_round(*postgres_s: float) -> Round:
+    return [
+        a_turn(service, call, 996, postgres=spent, replicas=0.25)
+        for call in ("login", "unknown")
+        for service, spent in zip(SERVICES, postgres_s, strict=True)
+    ]
+
+
+def middle(figures: list[Figure], text: str) -> float:
+    return by_text(figures)[text].spread.median
+
+
+def test_the_balancer_is_judged_by_the_same_node_without_it_and_the_second_node_by_the_balancer_before_one():
+    figures = Balancing().figures([a_balanced_round(1000, 900, 450), a_balanced_round(500, 400, 400)])
+    assert middle(figures, f"logins: {ONE} ÷ {DIRECT}") == pytest.approx((0.9 + 0.8) / 2)
+    assert middle(figures, f"GET /me: {TWO} ÷ {ONE}") == pytest.approx((0.5 + 1.0) / 2)
+    assert middle(figures, f"logins: {DIRECT}") == 75.0
+
+
+def test_the_balancer_costs_what_it_spent_by_all_answers():
+    figures = Balancing().figures([a_balanced_round(1000, 996, 496)])
+    assert middle(figures, f"GET /me: {ONE}: CPU of haproxy") == pytest.approx(500.0)
+    assert middle(figures, f"GET /me: {TWO}: CPU of haproxy") == pytest.approx(1000.0)
+
+
+def test_replicas_are_judged_by_what_an_answer_costs_the_primary_with_them_and_without():
+    figures = Reading().figures([a_read_round(2.0, 1.0, 0.5)])
+    assert middle(figures, "logins: CPU of the primary, 1 replica ÷ none") == pytest.approx(0.5)
+    assert middle(figures, "logins of nobody: CPU of the primary, 2 replicas ÷ none") == pytest.approx(0.25)
+    assert middle(figures, "logins: 0 replicas: CPU of postgres") == pytest.approx(2000.0)
+    assert middle(figures, "logins: 2 replicas: CPU of replicas") == pytest.approx(250.0)
+
+
+def results(**rounds: list[Round]) -> Results:
+    return Results(
+        commit="abc",
+        command="python -m bench.many",
+        machine={"cores": 2, "cpu": "Some CPU", "kernel": "6.1", "python": "3.11"},
+        settings={},
+        profile="$argon2id$v=19$m=19456,t=2,p=1",
+        engine="ours",
+        services=["all nodes of an installation"],
+        rounds=rounds,
+    )
+
+
+def test_the_page_has_the_command_and_a_line_for_each_figure_and_each_variant():
+    told = many_page(results(balancer=[a_balanced_round(1000, 900, 450)], replicas=[a_read_round(2.0, 1.0, 0.5)]))
+    assert "    python -m bench.many\n" in told
+    assert f"| logins: {ONE} ÷ {DIRECT} |  | 0.900 (0.900-0.900) |  |" in told
+    assert f"| balancer | {TWO} login | 64 | login | 45.0 |" in told
+    assert f"| replicas | {SERVICES[2]} unknown | 64 | unknown | 99.6 |" in told
+
+
+def test_a_run_of_one_question_tells_of_no_other():
+    told = many_page(results(balancer=[a_balanced_round(1000, 900, 450)]))
+    assert "replicas" not in told
+
+
+def test_what_is_no_question_is_refused_by_name(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        arguments(["balancer", "weather"])
+    assert "there is no question weather; there are balancer, replicas" in capsys.readouterr().err
