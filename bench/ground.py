@@ -119,7 +119,13 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    words: Sequence[str | Path], *, ready_url: str, log: Path, environment: Mapping[str, str]
+    words: Sequence[str | Path],
+    *,
+    ready_url: str,
+    log: Path,
+    environment: Mapping[str, str],
+    start_s_max: float = START_S_MAX,
+    stop_s_max: float = STOP_S_MAX,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program until the block ends, from when it answers *ready_url* with 200.
 
@@ -128,6 +134,8 @@ def running(
         ready_url: Asked until it answers.
         log: Where its output goes.
         environment: All of it.
+        start_s_max: How long it may take until it is ready.
+        stop_s_max: How long it may take to stop before it is killed.
 
     Raises:
         CannotMeasureError: It does not become ready; the sentence ends with the last line of its log.
@@ -135,19 +143,19 @@ def running(
     with log.open("ab") as output:
         process = spawn(words, death_signal=signal.SIGTERM, output=output, environment=environment)
     try:
-        _wait_until_ready(ready_url, process, log)
+        _wait_until_ready(ready_url, process, log, start_s_max)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(STOP_S_MAX)
+            process.wait(stop_s_max)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends_at = time.monotonic() + START_S_MAX
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, start_s_max: float) -> None:
+    ends_at = time.monotonic() + start_s_max
     while time.monotonic() < ends_at and process.poll() is None:
         try:
             urllib.request.urlopen(url, timeout=5).close()

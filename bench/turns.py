@@ -86,5 +86,29 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look", tag_field="tur
     filter_bytes: int
 
 
-Turn = Raw | Window | Look
+class Kill(msgspec.Struct, frozen=True, kw_only=True, tag="kill", tag_field="turn"):
+    """A turn in which a part was killed while people logged in. All times but the longest wait count from the kill.
+
+    Attributes:
+        part: Such as "api-1".
+        first_good_s: When the first login was answered that began after the kill.
+        last_bad_s: When the last login ended that went wrong; 0 when none did.
+        bad: How many went wrong.
+        logins: How many ended after the kill.
+        longest_s: How long the slowest of them took.
+        up_s: When the part was there again.
+        job_s: When the first job was done that a login put after the kill.
+    """
+
+    part: str
+    first_good_s: float
+    last_bad_s: float
+    bad: int
+    logins: int
+    longest_s: float
+    up_s: float
+    job_s: float
+
+
+Turn = Raw | Window | Look | Kill
 Round = list[Turn]

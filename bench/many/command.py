@@ -12,6 +12,7 @@ import msgspec
 from bench.command import BENCH, commit, positive
 from bench.ground import CannotMeasureError
 from bench.many.balancing import Balancing
+from bench.many.dying import Dying
 from bench.many.question import Asked, Question
 from bench.many.reading import Reading
 from bench.node import given_settings
@@ -24,12 +25,13 @@ from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.notations.argon2 import argon2id_prefix
 from tidegate.passwords.profiles import DEFAULT_PROFILE
 
-QUESTIONS: Final[Sequence[Question]] = (Balancing(), Reading())
+QUESTIONS: Final[Sequence[Question]] = (Balancing(), Reading(), Dying())
 USERS: Final = 20_000
 
 _EXPLANATION: Final = """\
-Measures several nodes of Tidegate with all that they need, on the cores of one machine: what a balancer costs and what
-replicas take off the primary. The variants take turns, in every other round backwards. Questions:
+Measures several nodes of Tidegate with all that they need, on the cores of one machine: what a balancer costs, what
+replicas take off the primary, and how long each part's death is felt. Variants take turns, in every other round
+backwards. Questions:
 """
 
 _HEAD: Final = """\

@@ -3,12 +3,15 @@
 import msgspec
 import pytest
 from bench.figures import Figure
+from bench.ground import CannotMeasureError
 from bench.many.balancing import DIRECT, ONE, TWO, Balancing
+from bench.many.callers import Call, aftermath
 from bench.many.command import arguments, many_page
+from bench.many.dying import Dying
 from bench.many.question import CONNECTIONS
 from bench.many.reading import SERVICES, Reading
 from bench.results import Results
-from bench.turns import Round, Window
+from bench.turns import Kill, Round, Window
 
 from tests.unit.bench.test_scenarios import a_stream, a_window, by_text
 
@@ -60,6 +63,39 @@ def test_replicas_are_judged_by_what_an_answer_costs_the_primary_with_them_and_w
     assert middle(figures, "logins: 2 replicas: CPU of replicas") == pytest.approx(250.0)
 
 
+def test_the_first_good_login_is_one_that_began_after_the_kill():
+    calls = [Call(9.0, 10.5, True), Call(9.5, 10.2, False), Call(10.5, 14.5, True), Call(11.0, 12.5, True)]
+    after = aftermath(calls, 10.0)
+    assert (after.first_good_s, after.longest_s) == (2.5, 4.0)
+
+
+def test_logins_that_failed_are_those_that_ended_after_the_kill_whenever_they_began():
+    calls = [Call(8.0, 9.0, False), Call(9.5, 10.25, False), Call(10.5, 11.5, False), Call(11.6, 12.0, True)]
+    after = aftermath(calls, 10.0)
+    assert (after.bad, after.last_bad_s, after.logins) == (2, 1.5, 3)
+
+
+def test_where_no_login_failed_the_last_one_that_did_is_at_zero():
+    assert aftermath([Call(10.0, 10.5, True)], 10.0).last_bad_s == 0.0
+
+
+def test_a_part_without_which_nobody_logs_in_any_more_is_not_measured():
+    with pytest.raises(CannotMeasureError, match="Nobody can log in"):
+        aftermath([Call(9.0, 10.5, True), Call(10.5, 11.0, False)], 10.0)
+
+
+def a_kill(part: str, first_good_s: float) -> Kill:
+    return Kill(part=part, first_good_s=first_good_s, last_bad_s=0.5, bad=3, logins=40, longest_s=1.0, up_s=2.0, job_s=0.3)
+
+
+def test_each_part_has_figures_of_its_own_over_all_rounds():
+    rounds: list[Round] = [[a_kill("api-1", 0.25), a_kill("nats", 4.0)], [a_kill("api-1", 0.75), a_kill("nats", 2.0)]]
+    figures = Dying().figures(rounds)
+    assert middle(figures, "api-1 killed: first good login") == 0.5
+    assert by_text(figures)["nats killed: first good login"].spread.high == 4.0
+    assert middle(figures, "nats killed: failed logins") == 3
+
+
 def results(**rounds: list[Round]) -> Results:
     return Results(
         commit="abc",
@@ -89,4 +125,4 @@ def test_a_run_of_one_question_tells_of_no_other():
 def test_what_is_no_question_is_refused_by_name(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         arguments(["balancer", "weather"])
-    assert "there is no question weather; there are balancer, replicas" in capsys.readouterr().err
+    assert "there is no question weather; there are balancer, replicas, kills" in capsys.readouterr().err
