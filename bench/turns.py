@@ -1,6 +1,7 @@
 """What was measured, one turn after the other: everything that the tables and plots are made of, and all that is kept."""
 
 import msgspec
+from bench.histogram import Histogram
 from bench.orders import StreamMeasured
 
 
@@ -110,5 +111,15 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True, tag="kill", tag_field="tur
     job_s: float
 
 
-Turn = Raw | Window | Look | Kill
+class Delays(msgspec.Struct, frozen=True, kw_only=True, tag="delays", tag_field="turn"):
+    """A turn of revoking sessions, one after the other.
+
+    Attributes:
+        delays: From the acknowledgement on one node to the refusal of the access token on another.
+    """
+
+    delays: Histogram
+
+
+Turn = Raw | Window | Look | Kill | Delays
 Round = list[Turn]

@@ -4,14 +4,16 @@ import msgspec
 import pytest
 from bench.figures import Figure
 from bench.ground import CannotMeasureError
+from bench.histogram import Histogram
 from bench.many.balancing import DIRECT, ONE, TWO, Balancing
 from bench.many.callers import Call, aftermath
 from bench.many.command import arguments, many_page
 from bench.many.dying import Dying
 from bench.many.question import CONNECTIONS
 from bench.many.reading import SERVICES, Reading
+from bench.many.revoking import Revoking
 from bench.results import Results
-from bench.turns import Kill, Round, Window
+from bench.turns import Delays, Kill, Round, Window
 
 from tests.unit.bench.test_scenarios import a_stream, a_window, by_text
 
@@ -96,6 +98,15 @@ def test_each_part_has_figures_of_its_own_over_all_rounds():
     assert middle(figures, "nats killed: failed logins") == 3
 
 
+def test_the_slowest_but_one_of_a_hundred_revocations_is_what_99_percent_of_them_do_not_exceed():
+    delays = Delays(delays=Histogram.of([0.002] * 98 + [0.5, 0.9]))
+    figures = by_text(Revoking().figures([[delays]]))
+    slow = figures["revocation known on another node, p99"]
+    assert slow.spread.median == pytest.approx(500, rel=0.01)
+    assert (slow.bound, slow.verdict) == ("at most 1000", "pass")
+    assert figures["revocation known on another node, p50"].spread.median == pytest.approx(2, rel=0.01)
+
+
 def results(**rounds: list[Round]) -> Results:
     return Results(
         commit="abc",
@@ -125,4 +136,4 @@ def test_a_run_of_one_question_tells_of_no_other():
 def test_what_is_no_question_is_refused_by_name(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         arguments(["balancer", "weather"])
-    assert "there is no question weather; there are balancer, replicas, kills" in capsys.readouterr().err
+    assert "there is no question weather; there are balancer, replicas, revocations, kills" in capsys.readouterr().err
