@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
+from bench.turns import Jobs
 
 from tidegate.embedded.nats import EmbeddedNats
 from tidegate.embedded.postgres import EmbeddedPostgres
@@ -64,8 +65,8 @@ def start_worker(environment: dict[str, str], folder: Path) -> "subprocess.Popen
     return subprocess.Popen([sys.executable, "-m", "tidegate", "worker"], env=environment, cwd=folder)
 
 
-async def measured(dsn: str, folder: Path, queue_url: str, watched: dict[str, int], jobs: int) -> str:
-    """Let a worker do all jobs; one line of what it took."""
+async def measured(dsn: str, folder: Path, queue_url: str, watched: dict[str, int], jobs: int) -> Jobs:
+    """Let a worker do all jobs; what it took."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
@@ -95,9 +96,35 @@ async def measured(dsn: str, folder: Path, queue_url: str, watched: dict[str, in
         worker.terminate()
         worker.wait()
         await connection.close()
-    shares = ", ".join(f"{name} {seconds / done * 1e6:.0f}" for name, seconds in spent.items())
+    return Jobs(queue="queue" if queue_url else "table", done=done, seconds=took_s, cpu_s=spent)
+
+
+def measure(name: str, *, users: int, jobs: int) -> Jobs:
+    """Start all that a worker needs, give it *jobs* of *users* and let it do them.
+
+    Args:
+        name: "queue" or "table": where it takes them from.
+        users: Whose jobs they are.
+        jobs: How many; a multiple of *users*.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-bench-"))
+    folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must be able to enter
+    try:
+        with EmbeddedPostgres(folder, durable=True) as postgres, EmbeddedNats(folder / "nats") as queue:
+            dsn = postgres.dsn()
+            asyncio.run(Runner(dsn).up())
+            asyncio.run(put(dsn, users, jobs))
+            watched = {"postgres": postgres.process.pid, "nats": queue.process.pid}
+            return asyncio.run(measured(dsn, folder, queue.url if name == "queue" else "", watched, jobs))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def told(found: Jobs) -> str:
+    """One line of what *found* says."""
+    shares = ", ".join(f"{name} {seconds / found.done * 1e6:.0f}" for name, seconds in found.cpu_s.items())
     return (
-        f"{done / took_s:8.0f} jobs/s by the clock, {done / sum(spent.values()) * 2:8.0f} if both cores were ours;"
+        f"{found.per_s:8.0f} jobs/s by the clock, {found.per_s_of(2):8.0f} if both cores were ours;"
         f" us of CPU a job: {shares}"
     )
 
@@ -109,18 +136,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=60_000)
     words = parser.parse_args()
     for name in ("queue", "table"):
-        folder = Path(tempfile.mkdtemp(prefix="tidegate-bench-"))
-        folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must be able to enter
-        try:
-            with EmbeddedPostgres(folder, durable=True) as postgres, EmbeddedNats(folder / "nats") as queue:
-                dsn = postgres.dsn()
-                asyncio.run(Runner(dsn).up())
-                asyncio.run(put(dsn, words.users, words.jobs))
-                watched = {"postgres": postgres.process.pid, "nats": queue.process.pid}
-                url = queue.url if name == "queue" else ""
-                print(f"{name}: {asyncio.run(measured(dsn, folder, url, watched, words.jobs))}", flush=True)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        print(f"{name}: {told(measure(name, users=words.users, jobs=words.jobs))}", flush=True)
     return 0
 
 

@@ -121,5 +121,30 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True, tag="delays", tag_field=
     delays: Histogram
 
 
-Turn = Raw | Window | Look | Kill | Delays
+class Jobs(msgspec.Struct, frozen=True, kw_only=True, tag="jobs", tag_field="turn"):
+    """A turn in which one worker did jobs as fast as it could.
+
+    Attributes:
+        queue: Where it took them from: "queue" or "table".
+        done: How many it did.
+        seconds: How long that took.
+        cpu_s: CPU time meanwhile, in seconds, of `worker`, `postgres` and `nats`.
+    """
+
+    queue: str
+    done: int
+    seconds: float
+    cpu_s: dict[str, float]
+
+    @property
+    def per_s(self) -> float:
+        """Jobs in a second."""
+        return self.done / self.seconds
+
+    def per_s_of(self, cores: int) -> float:
+        """Jobs in a second if all took place on *cores* that nobody else used, none of them ever idle."""
+        return self.done / sum(self.cpu_s.values()) * cores
+
+
+Turn = Raw | Window | Look | Kill | Delays | Jobs
 Round = list[Turn]

@@ -16,6 +16,7 @@ from bench.many.dying import Dying
 from bench.many.question import Asked, Question
 from bench.many.reading import Reading
 from bench.many.revoking import Revoking
+from bench.many.working import Working
 from bench.node import given_settings
 from bench.processes import machine
 from bench.results import Results, page
@@ -26,20 +27,19 @@ from tidegate.passwords.engine import ENGINE
 from tidegate.passwords.notations.argon2 import argon2id_prefix
 from tidegate.passwords.profiles import DEFAULT_PROFILE
 
-QUESTIONS: Final[Sequence[Question]] = (Balancing(), Reading(), Revoking(), Dying())
+QUESTIONS: Final[Sequence[Question]] = (Balancing(), Reading(), Revoking(), Working(), Dying())
 USERS: Final = 20_000
 
 _EXPLANATION: Final = """\
 Measures several nodes of Tidegate with all that they need, on the cores of one machine: what a balancer costs, what
-replicas take off the primary, how late another node knows of a revocation, and how long each part's death is felt.
-Variants take turns, in every other round backwards. How many jobs a worker does: `python -m bench.jobs`. Questions:
+replicas take off the primary, how late another node knows of a revocation, how many jobs a worker does, and how
+long each part's death is felt. Variants take turns, in every other round backwards. Questions:
 """
 
 _HEAD: Final = """\
 # Many nodes on one machine
 
 Written by the command in it. More nodes on the same cores bear no more: the figures say what the parts between them cost.
-How many jobs a worker does: `python -m bench.jobs`.
 """
 
 

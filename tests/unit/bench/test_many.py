@@ -12,8 +12,9 @@ from bench.many.dying import Dying
 from bench.many.question import CONNECTIONS
 from bench.many.reading import SERVICES, Reading
 from bench.many.revoking import Revoking
+from bench.many.working import Working
 from bench.results import Results
-from bench.turns import Delays, Kill, Round, Window
+from bench.turns import Delays, Jobs, Kill, Round, Window
 
 from tests.unit.bench.test_scenarios import a_stream, a_window, by_text
 
@@ -107,6 +108,15 @@ def test_the_slowest_but_one_of_a_hundred_revocations_is_what_99_percent_of_them
     assert figures["revocation known on another node, p50"].spread.median == pytest.approx(2, rel=0.01)
 
 
+def test_jobs_are_counted_by_the_clock_and_by_the_cpu_time_of_all_who_take_part():
+    turn = Jobs(queue="queue", done=6_000, seconds=3.0, cpu_s={"worker": 1.0, "postgres": 0.75, "nats": 0.25})
+    figures = Working().figures([[turn]])
+    assert middle(figures, "jobs from the queue") == 2_000
+    assert middle(figures, "jobs from the queue, if 2 cores did nothing else") == 6_000
+    assert by_text(figures)["jobs from the queue, if 2 cores did nothing else"].at_least == 5_000
+    assert middle(figures, "jobs from the queue: CPU of nats") == pytest.approx(250 / 6)
+
+
 def results(**rounds: list[Round]) -> Results:
     return Results(
         commit="abc",
@@ -136,4 +146,4 @@ def test_a_run_of_one_question_tells_of_no_other():
 def test_what_is_no_question_is_refused_by_name(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         arguments(["balancer", "weather"])
-    assert "there is no question weather; there are balancer, replicas, revocations, kills" in capsys.readouterr().err
+    assert "there is no question weather; there are balancer, replicas, revocations, jobs, kills" in capsys.readouterr().err
