@@ -22,9 +22,9 @@ _CALLS: Final[Mapping[str, str]] = {"login": "logins", "unknown": "logins of nob
 class Reading:
     """One node that looks its users up on the primary alone, on one replica, on two.
 
-    Every look-up of a login goes to a replica, and its session to the primary. Where a replica finds nobody, the primary is
-    asked as well: logins of nobody are the dearest that replicas can meet. All replicas follow all the time, so sending
-    them what is written is a cost of the primary in every variant.
+    The look-up of a login goes to a replica, and its session to the primary. Whom the existence filter does not know is
+    looked up on the primary at once, so logins of nobody are there to show that replicas take nothing from those and add
+    nothing. All replicas follow all the time: sending them what is written is a cost of the primary in every variant.
     """
 
     name = "replicas"
