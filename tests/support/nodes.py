@@ -4,7 +4,6 @@ import base64
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tests.support.client import Client
 from tidegate.embedded.children import spawn
+from tidegate.embedded.ports import free_port
 from tidegate.tokens.keys import create_key_file
 
 READY_WITHIN_S = 30.0
@@ -149,7 +149,8 @@ def _await_ready(node: Node) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+    """Ports on loopback that nobody listens on now; not those that outgoing connections of other programs are given."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
