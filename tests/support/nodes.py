@@ -81,8 +81,8 @@ def running_node(dsn: str, folder: Path, source: Path | None = None, /, **settin
         source: The folder of the package tidegate, when it is not ours.
     """
     port, metrics_port = free_ports(2)
-    keys_file = folder / "signing_keys.json"
-    if "SIGNING_KEYS_FILE" not in settings:
+    keys_file = Path(settings.get("SIGNING_KEYS_FILE", folder / "signing_keys.json"))
+    if not keys_file.exists():  # else another node's
         create_key_file(keys_file)
     given = {
         "PRIMARY_DSN": dsn,
