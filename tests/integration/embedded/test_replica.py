@@ -251,6 +251,7 @@ async def write_until_killed(primary: EmbeddedPostgres) -> list[int]:
     return acknowledged
 
 
+@pytest.mark.full
 class TestTheOldPrimary:
     def test_comes_back_by_rewind_without_what_it_wrote_alone(self, one: Replicated) -> None:
         (replica,) = one.replicas

@@ -354,7 +354,7 @@ def test_a_statement_whose_columns_changed_meanwhile_is_prepared_anew(database: 
             bob = await add_user(world)
             users = PostgresUsers(pool)
             before = await users.profile(bob)
-            await world.outside.execute("ALTER TABLE users ALTER COLUMN full_name TYPE text")
+            await world.outside.execute("ALTER TABLE users ALTER COLUMN last_login TYPE timestamp(3)")
             assert await users.profile(bob) == before
 
     asyncio.run(migrate())
@@ -365,7 +365,7 @@ def test_within_a_transaction_such_a_statement_is_for_the_caller_to_try_again(da
         async with opened_world(database) as world, opened_pool(database, size=1) as pool:
             bob = await add_user(world)
             await pool.fetchrow("user_profiles", [bob])
-            await world.outside.execute("ALTER TABLE users ALTER COLUMN full_name TYPE text")
+            await world.outside.execute("ALTER TABLE users ALTER COLUMN last_login TYPE timestamp(3)")
             with pytest.raises(DatabaseUnavailable):
                 async with pool.transaction() as work:
                     await work.fetchrow("user_profiles", [bob])
