@@ -102,10 +102,10 @@ def test_each_part_has_figures_of_its_own_over_all_rounds():
 def test_the_slowest_but_one_of_a_hundred_revocations_is_what_99_percent_of_them_do_not_exceed():
     delays = Delays(delays=Histogram.of([0.002] * 98 + [0.5, 0.9]))
     figures = by_text(Revoking().figures([[delays]]))
-    slow = figures["revocation known on another node, p99"]
+    slow = figures["revocation known on another node by the queue, p99"]
     assert slow.spread.median == pytest.approx(500, rel=0.01)
     assert (slow.bound, slow.verdict) == ("at most 1000", "pass")
-    assert figures["revocation known on another node, p50"].spread.median == pytest.approx(2, rel=0.01)
+    assert figures["revocation known on another node by the queue, p50"].spread.median == pytest.approx(2, rel=0.01)
 
 
 def test_jobs_are_counted_by_the_clock_and_by_the_cpu_time_of_all_who_take_part():
