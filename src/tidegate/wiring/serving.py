@@ -39,7 +39,6 @@ from tidegate.api.turnstile import Turnstile
 from tidegate.config import Profile, Settings
 from tidegate.domain.errors import HashPoolSaturated, NodeStopping
 from tidegate.domain.lanes import Lane
-from tidegate.feed.knowledge import Knowledge
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, RequestLine, frames_of, open_log, utc_now
 from tidegate.passwords.blocklist import CommonPasswords
@@ -179,8 +178,11 @@ async def open_application(
             sessions=sessions,
             passwords=passwords,
             tokens=tokens,
-            knowledge=knowledge,
             throttle=throttle,
+            refresh_tokens=RefreshTokenCodec(mac_key=settings.refresh_mac_key),
+            authenticate=Authenticate(access_tokens=tokens.access, revocations=knowledge),
+            rules=PasswordRules(blocklist=CommonPasswords.load()),
+            act_once=ActOnce(keys=PostgresIdempotencyKeys(primary), throttle=throttle),
             stopping=stopping,
         )
         yield Application(
@@ -202,66 +204,25 @@ class _Parts:
     sessions: PostgresSessions
     passwords: HashPool
     tokens: Tokens
-    knowledge: Knowledge
     throttle: CountingThrottle
+    refresh_tokens: RefreshTokenCodec
+    authenticate: Authenticate
+    rules: PasswordRules
+    act_once: ActOnce
     stopping: asyncio.Event
 
 
 def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
     is_hardened = settings.profile is Profile.HARDENED
     users, profiles, sessions, passwords = parts.people.known, parts.profiles, parts.sessions, parts.passwords
-    ids, clock, throttle = RandomIds(), SystemClock(), parts.throttle
-    rules = PasswordRules(blocklist=CommonPasswords.load())
-    normalise = normaliser(settings)
-    access, refresh = parts.tokens.access, RefreshTokenCodec(mac_key=settings.refresh_mac_key)
-    authenticate = Authenticate(access_tokens=access, revocations=parts.knowledge)
-    act_once = ActOnce(keys=PostgresIdempotencyKeys(parts.primary), throttle=throttle)
-    keying = request_keying(settings)
-    register_user = Register(
-        normalise=normalise,
-        rules=rules,
-        readers=parts.people.newcomers,
-        writers=users,
-        passwords=passwords,
-        throttle=throttle,
-        ids=ids,
-        clock=clock,
-    )
-    register = RegisterEndpoint(
-        register=register_user, register_once=RegisterOnce(register=register_user, act_once=act_once, keying=keying)
-    )
-    log_in = LogIn(
-        nearby=parts.people.nearby,
-        users=users,
-        credentials=users,
-        passwords=passwords,
-        sessions=sessions,
-        ids=ids,
-        is_uniform=is_hardened,
-        name_digest=name_digest(settings),
-        throttle=throttle,
-        devices=DeviceTokenCodec(
-            mac_key=settings.refresh_mac_key, ttl_s=settings.device_token_ttl_s, now=time, new_id=uuid4
-        ),
-        access_tokens=access,
-        refresh_tokens=refresh,
-    )
-    change_password = ChangePassword(
-        users=users,
-        profiles=profiles,
-        rules=rules,
-        passwords=passwords,
-        sessions=sessions,
-        ids=ids,
-        throttle=throttle,
-        access_tokens=access,
-        refresh_tokens=refresh,
-    )
+    access, refresh, authenticate = parts.tokens.access, parts.refresh_tokens, parts.authenticate
+    throttle, normalise = parts.throttle, normaliser(settings)
+    register = _register_endpoint(settings, parts)
     device_cookie = DeviceCookie(is_secure=settings.issuer.startswith("https:"), max_age_s=settings.device_token_ttl_s)
     document = openapi.document(version=__version__, issuer=settings.issuer)
     return Endpoints(
         login=LoginEndpoint(
-            log_in=log_in,
+            log_in=_log_in(settings, parts),
             normalise=normalise,
             device_cookie=device_cookie,
             register=register if settings.register_at_login else None,
@@ -270,18 +231,10 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         refresh=RefreshEndpoint(refresh=Refresh(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
         logout=LogoutEndpoint(authenticate=authenticate, log_out=LogOut(sessions=sessions)),
         read_me=ReadMeEndpoint(authenticate=authenticate, profiles=profiles),
-        change_me=ChangeMeEndpoint(authenticate=authenticate, change_profile=ChangeProfile(profiles=profiles, clock=clock)),
-        change_password=PasswordEndpoint(
-            authenticate=authenticate,
-            change_password=change_password,
-            change_password_once=ChangePasswordOnce(
-                authenticate=authenticate,
-                change_password=change_password,
-                sessions=sessions,
-                act_once=act_once,
-                keying=keying,
-            ),
+        change_me=ChangeMeEndpoint(
+            authenticate=authenticate, change_profile=ChangeProfile(profiles=profiles, clock=SystemClock())
         ),
+        change_password=_password_endpoint(settings, parts),
         list_sessions=ListSessionsEndpoint(authenticate=authenticate, sessions=sessions),
         end_session=EndSessionEndpoint(authenticate=authenticate, sessions=sessions),
         availability=AvailabilityEndpoint(users=users, normalise=normalise, throttle=throttle, is_offered=not is_hardened),
@@ -307,6 +260,67 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         ),
         openapi=fixed_endpoint(msgspec.json.encode(document), "application/json"),
         docs=fixed_endpoint(docs_page.render(document), docs_page.PAGE_TYPE),
+    )
+
+
+def _register_endpoint(settings: Settings, parts: _Parts) -> RegisterEndpoint:
+    register = Register(
+        normalise=normaliser(settings),
+        rules=parts.rules,
+        readers=parts.people.newcomers,
+        writers=parts.people.known,
+        passwords=parts.passwords,
+        throttle=parts.throttle,
+        ids=RandomIds(),
+        clock=SystemClock(),
+    )
+    return RegisterEndpoint(
+        register=register,
+        register_once=RegisterOnce(register=register, act_once=parts.act_once, keying=request_keying(settings)),
+    )
+
+
+def _log_in(settings: Settings, parts: _Parts) -> LogIn:
+    return LogIn(
+        nearby=parts.people.nearby,
+        users=parts.people.known,
+        credentials=parts.people.known,
+        passwords=parts.passwords,
+        sessions=parts.sessions,
+        ids=RandomIds(),
+        is_uniform=settings.profile is Profile.HARDENED,
+        name_digest=name_digest(settings),
+        throttle=parts.throttle,
+        devices=DeviceTokenCodec(
+            mac_key=settings.refresh_mac_key, ttl_s=settings.device_token_ttl_s, now=time, new_id=uuid4
+        ),
+        access_tokens=parts.tokens.access,
+        refresh_tokens=parts.refresh_tokens,
+    )
+
+
+def _password_endpoint(settings: Settings, parts: _Parts) -> PasswordEndpoint:
+    change_password = ChangePassword(
+        users=parts.people.known,
+        profiles=parts.profiles,
+        rules=parts.rules,
+        passwords=parts.passwords,
+        sessions=parts.sessions,
+        ids=RandomIds(),
+        throttle=parts.throttle,
+        access_tokens=parts.tokens.access,
+        refresh_tokens=parts.refresh_tokens,
+    )
+    return PasswordEndpoint(
+        authenticate=parts.authenticate,
+        change_password=change_password,
+        change_password_once=ChangePasswordOnce(
+            authenticate=parts.authenticate,
+            change_password=change_password,
+            sessions=parts.sessions,
+            act_once=parts.act_once,
+            keying=request_keying(settings),
+        ),
     )
 
 
