@@ -151,15 +151,20 @@ class HashPool:
         self._alarm: asyncio.TimerHandle | None = None
 
         self._scheduler = self._scheduler_of(threads, queue_max, hash_s=0)
+        self._threads: list[threading.Thread] = []
+        self._first_hash_s = self._start(threads)
+        self._scheduler.hash_s = self._first_hash_s
+
+    def _start(self, threads: int) -> float:
+        """Start the threads; return the seconds that a hash took on them."""
         warm_ups: SimpleQueue[float | Exception] = SimpleQueue()
-        self._threads = [
+        self._threads += [
             threading.Thread(target=self._serve, args=(warm_ups,), name=f"hash-{number}", daemon=True)
             for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
-        self._first_hash_s = self._measured([warm_ups.get() for _ in self._threads])
-        self._scheduler.hash_s = self._first_hash_s
+        return self._measured([warm_ups.get() for _ in self._threads])
 
     async def matches(self, password: str, password_hash: str, *, user_id: UUID, lane: Lane) -> bool:
         """See `ports.Passwords`."""
