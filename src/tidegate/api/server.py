@@ -8,9 +8,8 @@ few kilobytes, answers that are whole before they are sent, keep-alive, pipelini
 import asyncio
 import re
 import socket
-import types
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -22,6 +21,7 @@ from urllib.parse import unquote
 import httptools
 
 from tidegate.api.app import Application
+from tidegate.api.begun import resumed
 from tidegate.api.clients import CLIENT, Client
 from tidegate.api.errors import ANSWERS, Told, fixed_body
 from tidegate.api.http import BODY_BYTES_MAX, Answer, Headers, Request
@@ -169,22 +169,6 @@ class HttpServer:
 def _due(since_of: "dict[Connection, float]", before: float) -> "list[Connection]":
     """The first entries of *since_of*, those whose time is not after *before*."""
     return [connection for connection, _ in takewhile(lambda entry: entry[1] <= before, since_of.items())]
-
-
-@types.coroutine
-def _resumed(begun: Coroutine[Any, None, None], awaited: object) -> Generator[Any, None, None]:
-    """Go on with *begun*, which has been sent None once and waits for *awaited*, in the task that awaits this."""
-    while True:
-        try:
-            yield awaited
-        except BaseException as error:
-            try:
-                awaited = begun.throw(error)
-            except StopIteration:
-                return
-        else:
-            yield from begun
-            return
 
 
 class Connection(asyncio.Protocol):
@@ -420,7 +404,7 @@ class Connection(asyncio.Protocol):
 
     async def _finish(self, serving: Coroutine[Any, None, None], awaited: object) -> None:
         try:
-            await _resumed(serving, awaited)
+            await resumed(serving, awaited)
         finally:
             self._task = None
         self._next()
