@@ -128,6 +128,25 @@ def test_a_migration_gives_way_to_traffic_and_then_gives_up(server: Server, new_
     asyncio.run(meet())
 
 
+def test_where_each_waits_for_a_table_of_the_other_it_is_the_migration_that_gives_way(
+    server: Server, new_database: Callable[[], str]
+) -> None:
+    """After its deadlock_timeout PostgreSQL would fail whoever waited first: the traffic."""
+    dsn = new_database()
+    asyncio.run(Runner(dsn).up())
+    more = [*OURS, migration(NEXT, "LOCK TABLE sessions; SELECT pg_sleep(0.5); LOCK TABLE users")]
+
+    async def meet() -> None:
+        async with visiting(dsn) as traffic, visiting(dsn) as visitor:
+            await traffic.execute("BEGIN; LOCK TABLE users IN ROW SHARE MODE")
+            migrating = asyncio.create_task(Runner(dsn, migrations=more, attempt_pause_s=0.01).up())
+            await until(lambda: _has_locked(visitor, "sessions"))
+            await traffic.execute("LOCK TABLE sessions IN ROW EXCLUSIVE MODE; COMMIT")
+            assert [m.version for m in await migrating] == [NEXT]
+
+    asyncio.run(meet())
+
+
 def test_a_newer_schema_is_neither_migrated_nor_worked_on(server: Server, new_database: Callable[[], str]) -> None:
     dsn = new_database()
     newer = [*OURS, migration(NEXT, "CREATE TABLE later (id int)", name="post_later", down="DROP TABLE later")]
@@ -205,3 +224,8 @@ async def _is_asleep(visitor: "asyncpg.Connection[asyncpg.Record]") -> bool:
 
 async def _is_kept_waiting(visitor: "asyncpg.Connection[asyncpg.Record]") -> bool:
     return bool(await visitor.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+
+async def _has_locked(visitor: "asyncpg.Connection[asyncpg.Record]", table: str) -> bool:
+    query = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = $1::regclass AND granted AND mode ~ 'AccessEx')"
+    return bool(await visitor.fetchval(query, table))

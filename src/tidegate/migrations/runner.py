@@ -90,8 +90,8 @@ class Runner:
         dsn: str,
         *,
         migrations: Sequence[Migration] | None = None,
-        lock_timeout_s: float = 2.0,
-        attempts: int = 15,
+        lock_timeout_s: float = 0.2,
+        attempts: int = 40,
         attempt_pause_s: float = 1.0,
         patience_s: float = 120.0,
     ) -> None:
@@ -101,7 +101,8 @@ class Runner:
             dsn: Of the primary, for a role that may create tables.
             migrations: In their order; None: those of this program.
             lock_timeout_s: How long a migration waits for a lock on a table. All traffic on the table queues behind it, so
-                it gives way and tries again rather than wait.
+                it gives way and tries again rather than wait. Traffic may hold one table while it waits for another that
+                the migration has: shorter than PostgreSQL's deadlock_timeout of 1 s, it is never the traffic that fails.
             attempts: How often it tries.
             attempt_pause_s: How long it lets the traffic through between two attempts.
             patience_s: How long to wait for another runner to finish.
