@@ -100,7 +100,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def start(self) -> None:
         """Make the database where there is none, start the server, and return when it accepts connections.
 
-        Called again after the server died, it starts it under the same DSN.
+        Called again after the server died, also when that failed in between, it starts it under the same DSN.
 
         Raises:
             EmbeddedPostgresError: It cannot; the text says why and what to do.
@@ -120,11 +120,11 @@ class EmbeddedPostgres(EmbeddedServer):
             if self._is_ready_within(_START_PATIENCE_S, self._process, self._says_ready):
                 return
             if self._process.poll() is None:
-                self.stop()
+                self._end_failed_start()
                 raise EmbeddedPostgresError(f"PostgreSQL was not ready within {_START_PATIENCE_S:.0f} s; read {self._log}")
             if attempt < _START_ATTEMPTS:
                 time.sleep(_ATTEMPT_PAUSE_S)
-        self.stop()
+        self._end_failed_start()
         raise EmbeddedPostgresError(f"PostgreSQL did not start ({self._last_words()}); read {self._log}")
 
     def _leave(self) -> None:

@@ -49,6 +49,7 @@ class EmbeddedServer(abc.ABC):
         self._folder = Path(os.path.abspath(folder))
         self._log = self._folder / log_name
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_known = False
 
     @property
     def folder(self) -> Path:
@@ -76,7 +77,9 @@ class EmbeddedServer(abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Start the server, and return when it answers. Called again after it died, it starts it under the same address.
+        """Start the server, and return when it answers.
+
+        Called again after it died, also when that failed in between, it starts it under the same address.
 
         Raises:
             EmbeddedServerError: It cannot; the text says why and what to do.
@@ -85,7 +88,14 @@ class EmbeddedServer(abc.ABC):
     def stop(self) -> None:
         """End the server and remove what only a running one needs. Does nothing when it does not run."""
         self._end_process()
+        self._is_known = False
         self._leave()
+
+    def _end_failed_start(self) -> None:
+        """End what did not become ready, and what only it needs; an address that somebody knows is kept for the next."""
+        self._end_process()
+        if not self._is_known:
+            self._leave()
 
     def _end_process(self) -> None:
         if self._process is not None:
@@ -119,6 +129,7 @@ class EmbeddedServer(abc.ABC):
         give_up_at = time.monotonic() + patience_s
         while process.poll() is None and time.monotonic() < give_up_at:
             if is_ready():
+                self._is_known = True
                 return True
             time.sleep(_POLL_S)
         return False
@@ -183,7 +194,7 @@ class OneProgramServer(EmbeddedServer):
         except OSError as error:
             raise self.refusal(f"{self.title} cannot be started in {self._folder} ({error.strerror})") from error
         if not self._is_ready_within(_START_PATIENCE_S, self._process, self._answers):
-            self.stop()
+            self._end_failed_start()
             raise self.refusal(f"{self.title} did not start; read {self._log}")
 
     @abc.abstractmethod

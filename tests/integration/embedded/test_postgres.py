@@ -115,6 +115,21 @@ def test_a_server_that_died_is_started_again_under_the_same_dsn(folder: Path) ->
         assert ask(dsn, "SELECT 1") == 1
 
 
+def test_a_start_that_failed_leaves_the_dsn_to_the_next(folder: Path) -> None:
+    with EmbeddedPostgres(folder, durable=False) as server:
+        dsn = server.dsn()
+        dead = server_pid(folder)
+        left = int(Path(f"/proc/{dead}/task/{dead}/children").read_text().split()[0])
+        os.kill(left, signal.SIGSTOP)
+        os.kill(dead, signal.SIGKILL)
+        with pytest.raises(EmbeddedPostgresError, match="shared memory"):
+            server.start()
+        os.kill(left, signal.SIGKILL)
+        server.start()
+        assert server.dsn() == dsn
+        assert ask(dsn, "SELECT 1") == 1
+
+
 def test_a_strict_umask_does_not_lock_the_server_out(folder: Path) -> None:
     before = os.umask(0o077)
     try:
