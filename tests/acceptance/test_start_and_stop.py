@@ -260,6 +260,29 @@ def test_what_dies_is_started_again(folder: Path, victim: str) -> None:
         assert up.process.poll() is None
 
 
+def test_what_dies_before_all_was_ready_is_started_again(folder: Path) -> None:
+    with running_up(folder / "data", wait=False) as up:
+        await_true(lambda: bool(processes_named(up, "api")))
+        for pid in processes_named(up, "postgres"):
+            os.kill(pid, signal.SIGKILL)
+        up.await_ready()
+
+
+def test_a_database_that_what_is_left_of_it_keeps_out_is_tried_again(folder: Path) -> None:
+    """A session that does not notice the death of the server holds its shared memory; nothing may end for that."""
+    data = folder / "data"
+    with running_up(data) as up:
+        (server,) = processes_named(up, "postgres")
+        left = int(Path(f"/proc/{server}/task/{server}/children").read_text().split()[0])
+        os.kill(left, signal.SIGSTOP)
+        os.kill(server, signal.SIGKILL)
+        await_true(lambda: "PostgreSQL could not be started" in up.output.read_text())
+        os.kill(left, signal.SIGCONT)
+        await_true(lambda: bool(processes_named(up, "postgres")))
+        await_true(up.is_ready)
+        assert up.process.poll() is None
+
+
 def lets_in(up: Up, name: str) -> bool:
     """Whether the API process that the kernel chooses logs *name* in; each has connections of its own to mend."""
     with up.client() as client:

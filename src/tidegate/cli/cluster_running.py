@@ -12,7 +12,7 @@ from tidegate.cli.cluster_starting import Starting
 from tidegate.cli.exits import DONE, UNAVAILABLE, WRONG_WORDS, CommandFailed
 from tidegate.cli.folder import DataFolder
 from tidegate.cli.starting import await_ready, lines_to_try, url_of
-from tidegate.cli.supervision import Child, Signals, say, tend_all
+from tidegate.cli.supervision import Child, Signals, say, tend_all, tend_each
 from tidegate.cluster.control import Control, Reply, Request
 from tidegate.cluster.layout import ALIASES, NODE_HOST, Kind, Layout
 from tidegate.cluster.view import Picture, Row, Screen, State, may_redraw, table, wants_colours
@@ -73,8 +73,7 @@ class Cluster:
     def _await_ready(self, control: Control) -> bool:
         def tend() -> None:
             control.serve(self._answer)
-            for child in self._children():
-                child.tend()
+            tend_each(self._children())
 
         nodes = [(NODE_HOST, self.layout.port_of(name), name) for name in self.layout.node_names()]
         asked = [*nodes, (self.settings.host, self.layout.port, str(Kind.HAPROXY))]

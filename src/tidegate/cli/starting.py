@@ -15,7 +15,7 @@ from tidegate.cli.folder import DataFolder
 from tidegate.cli.supervision import Child, Signals
 from tidegate.config import PREFIX
 from tidegate.embedded.children import StopStep, spawn
-from tidegate.embedded.server import EmbeddedServer
+from tidegate.embedded.server import EmbeddedServer, EmbeddedServerError
 from tidegate.settings_sources import Given
 
 NEVER_USED_DSN: Final = "postgresql:///"
@@ -43,7 +43,8 @@ def child_of(server: EmbeddedServer) -> Child:
         server.start()
         return server.process
 
-    return Child(server.title, start, server.stopping)
+    # The sessions of one that was killed may keep its successor from starting until they have noticed.
+    return Child(server.title, start, server.stopping, passing=(EmbeddedServerError,))
 
 
 def refuse_foreign_database(said: Given, command: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
@@ -179,8 +179,16 @@ def tend_all(children: Sequence[Child], signals: Signals, watched: Sequence[int]
     Raises:
         CommandFailed: As `Child.tend`.
     """
-    pauses = [pause for child in children if (pause := child.tend()) is not None]
-    signals.wait(min(pauses, default=None), watched)
+    signals.wait(tend_each(children), watched)
+
+
+def tend_each(children: Iterable[Child]) -> float | None:
+    """Look after *children* once; after how many seconds to do it again, or None when only a signal matters.
+
+    Raises:
+        CommandFailed: As `Child.tend`.
+    """
+    return min((pause for child in children if (pause := child.tend()) is not None), default=None)
 
 
 def _ending(returncode: int) -> str:

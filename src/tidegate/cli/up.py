@@ -23,7 +23,7 @@ from tidegate.cli.starting import (
     url_of,
     with_secrets,
 )
-from tidegate.cli.supervision import Child, Signals, say, tend_all
+from tidegate.cli.supervision import Child, Signals, say, tend_all, tend_each
 from tidegate.config import Settings
 from tidegate.embedded.nats import EmbeddedNats
 from tidegate.embedded.postgres import EmbeddedPostgres
@@ -122,9 +122,10 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         running.callback(worker.stop)
         api = program("api", "the API", texts, folder, patience_s=patience_s)
         running.callback(api.stop)
-        if await_ready(api.tend, settings.host, settings.port, "the API", signals):
+        children.append(api)
+        if await_ready(lambda: tend_each(children), settings.host, settings.port, "the API", signals):
             _welcome(settings, folder)
-        children += [api, worker]
+        children.append(worker)
         while not signals.is_stopping:
             tend_all(children, signals)
         say("tidegate: stopping")
