@@ -10,7 +10,9 @@ import pytest
 from tests.support.client import Client, Person, Somebody
 from tests.support.databases import drop_database, make_migrated_database
 from tests.support.nodes import Node, running_node, running_worker
+from tests.support.tables import value
 from tests.support.untouched import Watch
+from tests.support.waiting import until
 from tidegate.embedded.postgres import EmbeddedPostgres
 
 INTROSPECTION = ("resource-server", "a-secret-of-a-resource-server-0123456789")
@@ -52,6 +54,14 @@ def somebody(client: Client) -> Somebody:
 def person(client: Client) -> Person:
     """A new user with all three login identifiers who has just logged in."""
     return client.person()
+
+
+@pytest.fixture
+def settled(shared_node: Node, person: Person) -> Person:
+    """A person whose login the worker has written before any process read their profile, which it remembers for 5 s."""
+    recorded = "SELECT last_login IS NOT NULL FROM users WHERE userid = $1::text::uuid"
+    until(lambda: bool(value(shared_node.dsn, recorded, person.user_id)), "last_login was never written")
+    return person
 
 
 @pytest.fixture(scope="session")

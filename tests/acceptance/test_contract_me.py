@@ -35,14 +35,6 @@ NOT_MODIFIED = Says(status=304, body=b"", media_type=None, cache=PRIVATE)
 NEW_PASSWORD = "another horse, another battery"
 
 
-def settled_me(client: Client, person: Person) -> str:
-    """The ETag of the person's profile once the worker has written their login into it."""
-    until(
-        lambda: client.get("/me", token=person.access_token).json["last_login"] is not None, "last_login was never written"
-    )
-    return client.get("/me", token=person.access_token).headers["etag"]
-
-
 @table(
     Row(name="a profile", call="GET /me", bearer="$access_token", gives=PROFILE),
     Row(
@@ -101,34 +93,33 @@ def test_a_profile_says_who_one_is(client: Client, person: Person) -> None:
     }
 
 
-def test_the_last_login_appears_soon_and_in_utc(client: Client, person: Person) -> None:
-    settled_me(client, person)
-    first = client.get("/me", token=person.access_token).json["last_login"]
+def test_the_last_login_appears_soon_and_in_utc(client: Client, settled: Person) -> None:
+    first = client.get("/me", token=settled.access_token).json["last_login"]
     assert first.endswith("Z")
-    client.log_in(person.username)
+    client.log_in(settled.username)
     until(
-        lambda: client.get("/me", token=person.access_token).json["last_login"] > first, "the second login was not written"
+        lambda: client.get("/me", token=settled.access_token).json["last_login"] > first, "the second login was not written"
     )
 
 
 @pytest.mark.parametrize(
     "named", ["{tag}", "W/{tag}", '"x", {tag}', '"x",W/{tag} , "y"', "*"], ids=["strong", "weak", "second", "listed", "any"]
 )
-def test_a_profile_that_stands_is_not_sent_again(named: str, client: Client, person: Person) -> None:
+def test_a_profile_that_stands_is_not_sent_again(named: str, client: Client, settled: Person) -> None:
     """RFC 9110 section 13.1.2: If-None-Match compares weakly."""
-    tag = settled_me(client, person)
-    reply = client.get("/me", token=person.access_token, if_none_match=named.format(tag=tag))
+    tag = client.get("/me", token=settled.access_token).headers["etag"]
+    reply = client.get("/me", token=settled.access_token, if_none_match=named.format(tag=tag))
     NOT_MODIFIED.check(reply)
     assert reply.headers["etag"] == tag
 
 
-def test_the_tag_changes_when_the_profile_does_and_only_then(client: Client, person: Person) -> None:
-    tag = settled_me(client, person)
-    assert client.get("/me", token=person.access_token).headers["etag"] == tag
-    changed = client.send_json("/me", {"full_name": "Ada"}, method="PATCH", token=person.access_token)
+def test_the_tag_changes_when_the_profile_does_and_only_then(client: Client, settled: Person) -> None:
+    tag = client.get("/me", token=settled.access_token).headers["etag"]
+    assert client.get("/me", token=settled.access_token).headers["etag"] == tag
+    changed = client.send_json("/me", {"full_name": "Ada"}, method="PATCH", token=settled.access_token)
     assert changed.headers["etag"] != tag
-    assert client.get("/me", token=person.access_token, if_none_match=tag).status == 200
-    NOT_MODIFIED.check(client.get("/me", token=person.access_token, if_none_match=changed.headers["etag"]))
+    assert client.get("/me", token=settled.access_token, if_none_match=tag).status == 200
+    NOT_MODIFIED.check(client.get("/me", token=settled.access_token, if_none_match=changed.headers["etag"]))
 
 
 @table(
@@ -201,30 +192,27 @@ def test_a_change_of_a_profile_is_answered_as_the_contract_says(row: Row, client
     row.check(client, person)
 
 
-def test_a_change_is_told_and_kept_and_leaves_the_rest(client: Client, person: Person) -> None:
-    settled_me(client, person)
-    before = client.get("/me", token=person.access_token).json
+def test_a_change_is_told_and_kept_and_leaves_the_rest(client: Client, settled: Person) -> None:
+    before = client.get("/me", token=settled.access_token).json
     for change in ({"full_name": "Ada King"}, {"birthdate": "1915-12-10"}, {"full_name": "Ada", "birthdate": None}):
-        told = client.send_json("/me", change, method="PATCH", token=person.access_token)
+        told = client.send_json("/me", change, method="PATCH", token=settled.access_token)
         PROFILE.check(told)
-        assert told.body == client.get("/me", token=person.access_token).body
+        assert told.body == client.get("/me", token=settled.access_token).body
     assert told.json == {**before, "full_name": "Ada", "birthdate": "1915-12-10"}
 
 
-def test_a_refused_change_changes_nothing(client: Client, person: Person) -> None:
-    settled_me(client, person)
-    before = client.get("/me", token=person.access_token).body
+def test_a_refused_change_changes_nothing(client: Client, settled: Person) -> None:
+    before = client.get("/me", token=settled.access_token).body
     refused = {"full_name": "Ada", "birthdate": "2001-02-29"}
-    assert client.send_json("/me", refused, method="PATCH", token=person.access_token).status == 400
-    assert client.get("/me", token=person.access_token).body == before
+    assert client.send_json("/me", refused, method="PATCH", token=settled.access_token).status == 400
+    assert client.get("/me", token=settled.access_token).body == before
 
 
-def test_unknown_fields_of_a_change_are_never_stored(client: Client, person: Person) -> None:
-    settled_me(client, person)
-    before = client.get("/me", token=person.access_token).body
+def test_unknown_fields_of_a_change_are_never_stored(client: Client, settled: Person) -> None:
+    before = client.get("/me", token=settled.access_token).body
     unknown: dict[str, object] = {"password": "another password", "userid": "0" * 32, "last_login": None, "discount": []}
-    assert client.send_json("/me", unknown, method="PATCH", token=person.access_token).body == before
-    TOKENS.check(client.form("/login", {"username": person.username, "password": PASSWORD}))
+    assert client.send_json("/me", unknown, method="PATCH", token=settled.access_token).body == before
+    TOKENS.check(client.form("/login", {"username": settled.username, "password": PASSWORD}))
 
 
 def test_the_profile_of_a_deleted_user_is_401(shared_node: Node, client: Client, person: Person) -> None:

@@ -170,6 +170,7 @@ def test_the_placeholder_of_the_example_starts_nothing(name: str, text: str) -> 
         (MAC_KEY[:40], "is too short"),
         ("not base64url at all!", "is not base64url"),
     ],
+    ids=["one letter", "short", "spaces"],
 )
 def test_a_weak_mac_key_is_refused_and_not_shown(text: str, why: str) -> None:
     told = fault(REFRESH_MAC_KEY=text)

@@ -100,7 +100,7 @@ def test_whatever_the_text_nothing_but_a_refusal_is_raised(token: str):
         return
 
 
-@pytest.mark.parametrize("token", [None, 7, b"a.b.c", ["a"], object()], ids=repr)
+@pytest.mark.parametrize("token", [None, 7, b"a.b.c", ["a"], 7.5], ids=repr)
 def test_what_is_no_text_at_all_is_refused_too(token: Any):
     with pytest.raises(jws.InvalidJws):
         jws.parse(token)
