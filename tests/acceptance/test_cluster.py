@@ -301,6 +301,26 @@ def test_kill_9_of_it_leaves_no_process_however_broken_it_is(folder: Path) -> No
             assert lets_in(again.node(2), name)
 
 
+@pytest.mark.full
+def test_nginx_stands_before_the_nodes_where_it_is_wanted(folder: Path) -> None:
+    """Its workers know nothing of the cluster: whatever is killed, none of them may keep the port."""
+    data = folder / "data"
+    with running_cluster(data, "--replicas", "0", "--balancer", "nginx") as cluster:
+        assert names_of(cluster)[-1] == "nginx"
+        with cluster.front() as client:
+            name = client.register()
+        cluster.ask("kill", "api-1")
+        until(lambda: lets_in(cluster.front(), name), "nobody is let in while one node is away")
+        os.kill(cluster.part("nginx")["pid"], signal.SIGKILL)  # the master alone
+        until(lambda: cluster.part("nginx")["deaths"] == 1 and serves(cluster), "nginx does not come back")
+        cluster.ask("kill", "balancer")
+        until(lambda: cluster.part("nginx")["deaths"] == 2 and serves(cluster), "nginx does not come back")
+        cluster.process.kill()
+        cluster.process.wait()
+        await_gone(data)
+        until(lambda: ports_taken(cluster.port) == [], "its workers keep the port")
+
+
 def test_ctrl_c_in_the_terminal_reaches_it_alone(cluster: RunningCluster) -> None:
     """A terminal sends SIGINT to the whole group; the servers must outlive the nodes that still need them."""
     own = os.getpgid(cluster.process.pid)

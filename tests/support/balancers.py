@@ -1,4 +1,4 @@
-"""A real HAProxy before nodes of a test's own, which write down all that reaches them and answer as they are told."""
+"""A real HAProxy or nginx before nodes of a test's own, which write down what reaches them and answer as they are told."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,30 @@ from pathlib import Path
 
 from tests.support.nodes import free_ports
 from tests.support.waiting import until, until_so
+from tests.support.wires import Wire
 from tidegate.balancer.haproxy import haproxy_cfg
+from tidegate.balancer.nginx import nginx_conf
 from tidegate.balancer.plan import Address, BalancerPlan
 from tidegate.embedded.haproxy import EmbeddedHaproxy
+from tidegate.embedded.nginx import EmbeddedNginx
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r", re.IGNORECASE)
+
+SMUGGLED = {
+    "both lengths": b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
+    "both lengths, the other way": b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n1\r\nA\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nAB",
+    "a length with a sign": b"Content-Length: +1\r\n\r\nA",
+    "an unknown coding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a coding behind another": b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "a folded coding": b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "a coding alone": b"Transfer-Encoding: chunked\r\n\r\n1\r\nA\r\n0\r\n\r\n",
+    "a blank before the colon": b"Content-Length : 1\r\n\r\nA",
+    "a second host": b"Host: other\r\n\r\n",
+    "NUL in a value": b"X: a\0b\r\n\r\n",
+    "CR in a value": b"X: a\rb\r\n\r\n",
+}
+"""Heads, without their first two lines, and bodies that two readers of HTTP could read otherwise."""
 
 Act = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 """What a node does with a request that it has read and written down."""
@@ -100,14 +119,13 @@ class RecordingNode:
             task.cancel()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Balanced:
-    """A HAProxy and the nodes behind it."""
+    """Nodes, and what stands before them."""
 
-    haproxy: EmbeddedHaproxy
     plan: BalancerPlan
     nodes: list[RecordingNode]
-    servers: list[asyncio.Server] = field(default_factory=list)
+    servers: list[asyncio.Server]
 
     def close(self, index: int) -> None:
         """Let the node at *index* refuse connections, as one that was killed."""
@@ -122,11 +140,26 @@ class Balanced:
     def requests(self) -> list[bytes]:
         return [request for node in self.nodes for request in node.requests]
 
+
+@dataclass(kw_only=True)
+class BalancedByHaproxy(Balanced):
+    haproxy: EmbeddedHaproxy
+
     async def until_status(self, node: int, status: str, *, backend: str = "nodes") -> None:
         """Wait until HAProxy says *status* of node number *node*, counted from 1."""
         await until_so(
             lambda: status_of(self.haproxy, node, backend=backend) == status, f"node {node} of {backend} is not {status}"
         )
+
+
+@dataclass(kw_only=True)
+class BalancedByNginx(Balanced):
+    nginx: EmbeddedNginx
+
+    def workers(self) -> set[int]:
+        """Its processes but the master."""
+        master = self.nginx.process.pid
+        return set(map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split()))
 
 
 def status_of(haproxy: EmbeddedHaproxy, node: int, *, backend: str = "nodes") -> str:
@@ -139,6 +172,30 @@ def until_status(haproxy: EmbeddedHaproxy, node: int, status: str) -> None:
     until(lambda: status_of(haproxy, node) == status, f"node {node} is not {status}")
 
 
+async def said(port: int, octets: bytes) -> bytes:
+    """All that is answered to *octets* before the connection ends or nothing more comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(octets)
+    heard = await reader.readuntil(b"\r\n\r\n")
+    length = [line for line in heard.lower().split(b"\r\n") if line.startswith(b"content-length: ")]
+    heard += await reader.readexactly(int(length[0].split(b" ")[1])) if length else await reader.read()
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return heard
+
+
+async def status_told(port: int, octets: bytes) -> int:
+    """The status that is answered; 0 if the connection ends without an answer."""
+    wire = await Wire.to(port)
+    try:
+        return (await wire.ask(octets)).status
+    except asyncio.IncompleteReadError:
+        return 0
+    finally:
+        wire.close()
+
+
 @contextlib.contextmanager
 def own_haproxy(configuration: str) -> Iterator[EmbeddedHaproxy]:
     """A HAProxy in a folder of its own, which is gone at the end."""
@@ -146,6 +203,17 @@ def own_haproxy(configuration: str) -> Iterator[EmbeddedHaproxy]:
     try:
         with EmbeddedHaproxy(folder, configuration) as haproxy:
             yield haproxy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def own_nginx(configuration: str) -> Iterator[EmbeddedNginx]:
+    """An nginx in a folder of its own, which is gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
+    try:
+        with EmbeddedNginx(folder, configuration) as nginx:
+            yield nginx
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -160,18 +228,40 @@ def a_plan(*node_ports: int, **changes: object) -> BalancerPlan:
     return replace(plan, **changes)  # type: ignore[arg-type] # whoever names a field gives what it takes
 
 
+def a_plan_of_nginx(*node_ports: int, **changes: object) -> BalancerPlan:
+    """As `a_plan`, with all that it writes in the folder of an `EmbeddedNginx`."""
+    return a_plan(*node_ports, cache_folder="cache", failures_log="/dev/stdout", **changes)
+
+
 @contextlib.asynccontextmanager
-async def balanced(*acts: Act, edit: Callable[[str], str] = str, **changes: object) -> AsyncIterator[Balanced]:
-    """A HAProxy before as many recording nodes as there are *acts*, all of them ready."""
+async def recording(*acts: Act) -> AsyncIterator[tuple[list[RecordingNode], list[asyncio.Server]]]:
+    """As many recording nodes as there are *acts*, and what listens for them."""
     nodes = [RecordingNode(port, act) for port, act in zip(free_ports(len(acts)), acts, strict=True)]
-    plan = a_plan(*(node.port for node in nodes), **changes)
     async with contextlib.AsyncExitStack() as opened:
         servers = []
         for node in nodes:
             servers.append(await asyncio.start_server(node.serve, "127.0.0.1", node.port))
             await opened.enter_async_context(servers[-1])
             opened.callback(node.end)
-        balanced = Balanced(opened.enter_context(own_haproxy(edit(haproxy_cfg(plan)))), plan, nodes, servers)
-        for number in range(1, len(nodes) + 1):
-            await balanced.until_status(number, "UP")
-        yield balanced
+        yield nodes, servers
+
+
+@contextlib.asynccontextmanager
+async def balanced(*acts: Act, edit: Callable[[str], str] = str, **changes: object) -> AsyncIterator[BalancedByHaproxy]:
+    """A HAProxy before as many recording nodes as there are *acts*, all of them ready."""
+    async with recording(*acts) as (nodes, servers):
+        plan = a_plan(*(node.port for node in nodes), **changes)
+        with own_haproxy(edit(haproxy_cfg(plan))) as haproxy:
+            balanced = BalancedByHaproxy(plan=plan, nodes=nodes, servers=servers, haproxy=haproxy)
+            for number in range(1, len(nodes) + 1):
+                await balanced.until_status(number, "UP")
+            yield balanced
+
+
+@contextlib.asynccontextmanager
+async def balanced_by_nginx(*acts: Act, **changes: object) -> AsyncIterator[BalancedByNginx]:
+    """As `balanced`, with an nginx."""
+    async with recording(*acts) as (nodes, servers):
+        plan = a_plan_of_nginx(*(node.port for node in nodes), **changes)
+        with own_nginx(nginx_conf(plan)) as nginx:
+            yield BalancedByNginx(plan=plan, nodes=nodes, servers=servers, nginx=nginx)

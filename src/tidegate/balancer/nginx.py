@@ -16,6 +16,7 @@ _HEAD: Final = """\
 #   goes to another after 0.3 s at most. What a node that stands still has under way waits for the whole timeout.
 # - It does not hear that a node stops. It goes on sending until the node's port is closed; a request whose connection the
 #   kernel had taken and the node had not is lost in that millisecond: a GET goes to another, a POST is answered 503.
+# - A DELETE that a node took and died of goes to another, too; HAProxy sends no more than GET and HEAD again.
 # - It has no deadline for a whole body, only between two reads of it: nodes are spared slow clients, nginx itself is not.
 """
 
@@ -58,7 +59,7 @@ map $$status $$tidegate_is_told {
 
 _SERVER: Final = Template("""\
     server_tokens off;
-    access_log /dev/stdout tidegate if=$$tidegate_is_told;
+    access_log ${failures_log} tidegate if=$$tidegate_is_told;
     # nginx writes request lines, with their queries, into the messages of its error log; a crash is told all the same.
     error_log stderr crit;
 
@@ -114,6 +115,9 @@ ${errors}
     # ("non_idempotent" is not said). Never an answer: a 503 says itself when to come back.
     proxy_next_upstream error timeout;
     proxy_next_upstream_tries 3;
+    # Nor what a node has not answered in time, only what it did not take: where the database is slow for all nodes, each
+    # would else be asked in turn.
+    proxy_next_upstream_timeout 1s;
     # Answers fit into memory.
     proxy_buffers 8 32k;
     proxy_max_temp_file_size 0;
@@ -135,6 +139,8 @@ _EDGE: Final = Template("""\
         proxy_no_cache $$tidegate_not_edge;
     }
 """)
+
+_HSTS: Final = "add_header Strict-Transport-Security max-age=63072000 always;"
 
 _MESSAGES: Final = {
     400: "invalid request",
@@ -172,7 +178,7 @@ def _server(plan: BalancerPlan) -> Iterator[str]:
     ssl_session_cache shared:tidegate_tls:8m;
     ssl_session_tickets off;
     # Two years: whoever has been here once does not try without TLS again (RFC 6797).
-    add_header Strict-Transport-Security max-age=63072000 always;
+    {_HSTS}
 """
     else:
         yield f"    listen {plan.listen};\n"
@@ -180,19 +186,22 @@ def _server(plan: BalancerPlan) -> Iterator[str]:
         body_max=BODY_BYTES_MAX,
         receive=_ms(plan.receive_deadline_s),
         request=_ms(plan.request_deadline_s + 1),
-        errors="".join(_errors()),
+        failures_log=plan.failures_log,
+        errors="".join(_errors(plan)),
     )
     for path in CACHED_PATHS:
         yield _EDGE.substitute(path=path)
     yield "}\n"
 
 
-def _errors() -> Iterator[str]:
+def _errors(plan: BalancerPlan) -> Iterator[str]:
+    # What is added to answers in general is not where something is added in particular.
+    always = f"{_HSTS} " if plan.certificate else ""
     for status, message in _MESSAGES.items():
         later = "add_header Retry-After 1 always; " if status == 503 else ""
         body = f'{{"code":"{status}","message":"{message}"}}'
         yield f"    location = /tidegate-says/{status} {{ internal; default_type application/json; "
-        yield f"add_header Cache-Control no-store always; {later}return {status} '{body}'; }}\n"
+        yield f"add_header Cache-Control no-store always; {always}{later}return {status} '{body}'; }}\n"
 
 
 def _redirect(plan: BalancerPlan) -> Iterator[str]:

@@ -94,7 +94,8 @@ class BalancerPlan:
         metrics: Where it tells Prometheus of itself; None: nowhere.
         runtime_socket: A socket for its owner, to look at it and to take nodes out by hand; empty: none.
         runs_as: User and group that it changes to once it listens; empty: it stays who started it.
-        cache_folder: Where nginx keeps what it caches; HAProxy keeps it in memory.
+        cache_folder: Where nginx keeps what it caches; the folder above must be there. HAProxy keeps it in memory.
+        failures_log: Where nginx tells of requests that failed; HAProxy tells it on its standard output.
         node_connections: Requests that one node may have under way at a time.
         request_deadline_s: By when a node answers every request (TIDEGATE_REQUEST_DEADLINE_MS).
         receive_deadline_s: By when a request must have arrived whole (TIDEGATE_RECEIVE_DEADLINE_MS).
@@ -108,7 +109,8 @@ class BalancerPlan:
     metrics: Address | None = None
     runtime_socket: str = ""
     runs_as: str = ""
-    cache_folder: str = "/var/cache/nginx/tidegate"
+    cache_folder: str = "/var/cache/tidegate-nginx"
+    failures_log: str = "/var/log/nginx/tidegate.log"
     node_connections: int = NODE_CONNECTIONS
     request_deadline_s: float = 15.0
     receive_deadline_s: float = 10.0

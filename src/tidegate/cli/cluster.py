@@ -16,7 +16,7 @@ from tidegate.cli.options import data_folder
 from tidegate.cli.starting import NEVER_USED_DSN, await_ports, refuse_foreign_database, with_secrets
 from tidegate.cli.supervision import Signals
 from tidegate.cluster.control import NoClusterError, Reply, Request, ask
-from tidegate.cluster.layout import NODE_HOST, NODES_MAX, PORTS_ABOVE_MAX, REPLICAS_MAX, WORKERS_MAX, Layout
+from tidegate.cluster.layout import NODE_HOST, NODES_MAX, PORTS_ABOVE_MAX, REPLICAS_MAX, WORKERS_MAX, Kind, Layout
 from tidegate.config import declared
 from tidegate.settings_building import build_settings
 from tidegate.settings_node import usable_cores
@@ -25,6 +25,7 @@ from tidegate.settings_sources import Given, gather
 EXAMPLES = """\
   tidegate cluster                     two nodes, a worker, replicas and all servers, behind 127.0.0.1:8080
   tidegate cluster --nodes 3 --port 9000 --data-dir D
+  tidegate cluster --balancer nginx    nginx before the nodes instead of HAProxy
   tidegate cluster kill api-1          and in another terminal: one part dies, and is started again
   tidegate cluster pause postgres      frozen whole, as on a machine that hangs
   tidegate cluster pause replica-2 --replay
@@ -82,6 +83,12 @@ def _add_words_of_up(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(word, type=_count(most), metavar="N", help=f"how many {what}; default: {default}")
     parser.add_argument(
         "--port", metavar="P", help="port that people ask; those of the nodes follow it; default: TIDEGATE_PORT, else 8080"
+    )
+    parser.add_argument(
+        "--balancer",
+        choices=(Kind.HAPROXY.value, Kind.NGINX.value),
+        metavar="B",
+        help="what stands before the nodes: haproxy or nginx; default: haproxy where there is one",
     )
     _add_data_dir(parser)
 
@@ -157,8 +164,9 @@ def _up(arguments: argparse.Namespace, said: Given, path: Path) -> int:
         for name in layout.node_names():
             wanted += [(NODE_HOST, layout.port_of(name), "--port"), (NODE_HOST, layout.metrics_port_of(name), "--port")]
         await_ports(wanted, folder, signals)
+        balancer = None if arguments.balancer is None else Kind(arguments.balancer)
         if not signals.is_stopping:
-            Cluster(layout, texts, settings, folder, signals).run()
+            Cluster(layout, texts, settings, folder, signals, balancer).run()
     return DONE
 
 

@@ -36,6 +36,7 @@ class Cluster:
         settings: The same, as settings.
         folder: Where everything lies.
         signals: When to stop.
+        balancer: Which program it is to be; None: HAProxy where there is one, else nginx.
     """
 
     layout: Layout
@@ -43,13 +44,14 @@ class Cluster:
     settings: Settings
     folder: DataFolder
     signals: Signals
+    balancer: Kind | None = None
     _parts: dict[str, Part] = field(default_factory=dict, init=False)
     _screen: Screen | None = field(default=None, init=False)
     _watcher: Watcher | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Start all, look after it until a signal or `tidegate cluster down`, stop all in reverse."""
-        starting = Starting(self.layout, self.said, self.settings, self.folder, self._tell, self._parts)
+        starting = Starting(self.layout, self.said, self.settings, self.folder, self._tell, self.balancer, self._parts)
         with ExitStack() as running:
             control = Control(self.folder.path)
             running.callback(control.close)
@@ -76,7 +78,7 @@ class Cluster:
             tend_each(self._children())
 
         nodes = [(NODE_HOST, self.layout.port_of(name), name) for name in self.layout.node_names()]
-        asked = [*nodes, (self.settings.host, self.layout.port, str(Kind.HAPROXY))]
+        asked = [*nodes, (self.settings.host, self.layout.port, "the balancer")]
         return all(await_ready(tend, host, port, name, self.signals) for host, port, name in asked)
 
     def _tell(self, line: str) -> None:
@@ -161,7 +163,7 @@ Ctrl-C stops it, and so does `tidegate cluster down`.""")
         raise CommandFailed(WRONG_WORDS, f"the running cluster knows no {request.act!r}; is it of another version?")
 
     def _part(self, name: str) -> Part:
-        found = self._parts.get(ALIASES.get(name, name))
+        found = next((self._parts[each] for each in ALIASES.get(name, (name,)) if each in self._parts), None)
         if found is None:
             raise CommandFailed(WRONG_WORDS, f"there is no part {name!r}; there are {', '.join(self._parts)}")
         return found

