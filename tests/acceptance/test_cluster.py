@@ -203,6 +203,36 @@ def test_a_cut_line_to_the_primary_hangs_and_comes_back(cluster: RunningCluster)
 
 
 @pytest.mark.full
+def test_whoever_dies_while_another_starts_slowly_is_started_again_meanwhile(cluster: RunningCluster) -> None:
+    """A replica asks its primary, and waits long for one that is frozen."""
+    deaths = cluster.part("api-1")["deaths"]
+    cluster.ask("pause", "postgres")
+    cluster.ask("kill", "replica-1")
+    until(lambda: cluster.part("replica-1")["state"] == "starting", "the replica is not started again")
+    os.kill(cluster.part("api-1")["pid"], signal.SIGKILL)
+
+    def is_back_before_the_replica() -> bool:
+        parts = {part["name"]: part for part in cluster.status()["parts"]}
+        assert parts["replica-1"]["state"] == "starting", "it did not take long, so this test has tried nothing"
+        return bool(parts["api-1"]["deaths"] == deaths + 1 and parts["api-1"]["pid"] is not None)
+
+    until(is_back_before_the_replica, "the node waits for the replica")
+
+
+def test_a_part_that_cannot_go_on_keeps_no_other_from_it(cluster: RunningCluster) -> None:
+    cluster.ask("pause", "replica-1", "--replay")
+    cluster.ask("cut", "cache")
+    replica = cluster.part("replica-1")["pid"]
+    os.kill(replica, signal.SIGSTOP)  # by somebody else: we do not know of it, and cannot undo it
+    ended = cluster.ask("resume")
+    os.kill(replica, signal.SIGCONT)
+    assert ended.returncode == 69
+    assert "replica-1 does not do it" in ended.stderr
+    assert not cluster.part("valkey")["is_cut"]
+    assert cluster.ask("resume").stdout == "replica-1: goes on\n"
+
+
+@pytest.mark.full
 def test_a_frozen_node_is_frozen_whole(cluster: RunningCluster) -> None:
     cluster.ask("pause", "api-2")
     with Client(cluster.port + 2, timeout_s=0.5) as client, pytest.raises(TimeoutError):
@@ -292,6 +322,8 @@ def test_kill_9_of_it_leaves_no_process_however_broken_it_is(folder: Path) -> No
     with running_cluster(data, "--replicas", "0") as cluster:
         with cluster.node(1) as client:
             name = client.register()
+        cluster.ask("kill", "nats")  # what was started again, elsewhere than the first time, dies with it too
+        until(lambda: cluster.part("nats")["deaths"] == 1 and serves(cluster), "it is not started again")
         for words in (("pause", "postgres"), ("pause", "api-1"), ("pause", "worker-1"), ("cut", "cache")):
             assert cluster.ask(*words).returncode == 0
         cluster.process.kill()

@@ -37,7 +37,7 @@ EXAMPLES = """\
 """
 
 _ANSWER_WITHIN_S: Final = 90.0
-"""While it starts a part again it answers nobody."""
+"""Longer than anything that it is asked to do takes, on a machine that has other things to do."""
 
 _PASSWORD: Final = re.compile(r"//([^:/@]*):[^@/]*@")
 """Of a URL; not shown even to whoever may see it, for terminals are copied from."""

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -129,6 +129,7 @@ Ctrl-C stops it, and so does `tidegate cluster down`.""")
         for part in programs:
             part.child.ask_to_stop()  # they take a moment each, so all at once
         for part in reversed(parts):
+            part.child.settle()
             part.end()
         for part in parts:
             part.end_line()
@@ -159,7 +160,7 @@ Ctrl-C stops it, and so does `tidegate cluster down`.""")
             case "cut":
                 return Reply(DONE, (self._part(request.part).cut(is_refused=request.how == "refuse"),))
             case "resume":
-                return Reply(DONE, tuple(map(self._resume, self._broken(request.part))) or ("nothing is paused or cut",))
+                return self._resume(self._broken(request.part))
         raise CommandFailed(WRONG_WORDS, f"the running cluster knows no {request.act!r}; is it of another version?")
 
     def _part(self, name: str) -> Part:
@@ -180,12 +181,20 @@ Ctrl-C stops it, and so does `tidegate cluster down`.""")
         part.is_replay_paused = True
         return f"{part.name}: it answers, and falls behind, until `resume {part.name}`"
 
-    def _resume(self, part: Part) -> str:
-        part.resume()
-        if part.is_replay_paused:
-            self._execute(part, "SELECT pg_wal_replay_resume()")
-            part.is_replay_paused = False
-        return f"{part.name}: goes on"
+    def _resume(self, parts: Sequence[Part]) -> Reply:
+        """Mend all of *parts*, also when one of them does not do it."""
+        told, failed = [], []
+        for part in parts:
+            part.resume()
+            try:
+                if part.is_replay_paused:
+                    self._execute(part, "SELECT pg_wal_replay_resume()")
+                    part.is_replay_paused = False
+            except NotDoneError as error:
+                failed.append(f"{part.name} does not do it: {error}")
+            else:
+                told.append(f"{part.name}: goes on")
+        return Reply(UNAVAILABLE if failed else DONE, (*failed, *told) or ("nothing is paused or cut",))
 
     def _execute(self, part: Part, statement: str) -> None:
         if self._watcher is None:
@@ -244,7 +253,7 @@ Ctrl-C stops it, and so does `tidegate cluster down`.""")
 
     def _state(self, part: Part, found: Round) -> State:
         if part.child.pid is None:
-            return State.DEAD
+            return State.STARTING if part.child.is_starting else State.DEAD
         if part.is_paused:
             return State.PAUSED
         if part.is_cut:
@@ -253,7 +262,7 @@ Ctrl-C stops it, and so does `tidegate cluster down`.""")
             return State.REPLAY_PAUSED
         is_asked = part.kind in (Kind.API, Kind.POSTGRES, Kind.REPLICA)
         if is_asked and part.name not in found.nodes and part.name not in found.servers:
-            return State.STARTING if part.child.age_s < _STARTING_S else State.SILENT
+            return State.STARTING if self._watcher is None or part.child.age_s < _STARTING_S else State.SILENT
         return State.UP
 
 

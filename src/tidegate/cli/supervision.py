@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
@@ -21,6 +22,9 @@ _PAUSE_S_MAX: Final = 30.0
 
 _STEADY_S: Final = 60.0
 """A child that lived so long has shown that it can; its next death counts as the first."""
+
+_STARTING_POLL_S: Final = 0.05
+"""Between two looks at a start that waits apart."""
 
 _FIRST_START_S: Final = 10.0
 """A child that gives up so soon after its very first start will give up again: the command ends with its exit code."""
@@ -92,6 +96,8 @@ class Child:
         last_words: What to say when it gave up for good, where it could not say so itself.
         passing: What `start` may raise for a reason that passes: once it has been started, it is then tried again later.
         tell: Told what becomes of it.
+        apart: Where a start that takes long waits, so that others are looked after meanwhile: a thread that lives as long
+            as we do, for a child dies with the thread that started it (prctl(2)). None: whoever calls `tend` waits.
         deaths: How often it has died, or could not be started.
     """
 
@@ -102,8 +108,10 @@ class Child:
     last_words: Callable[[], Sequence[str]] = field(default=tuple)
     passing: tuple[type[Exception], ...] = ()
     tell: Callable[[str], None] = field(default=say)
+    apart: ThreadPoolExecutor | None = None
     deaths: int = 0
     _process: subprocess.Popen[bytes] | None = None
+    _starting: "Future[subprocess.Popen[bytes]] | None" = None
     _first_started_at: float | None = None
     _started_at: float = 0.0
     _due_at: float = 0.0
@@ -118,14 +126,30 @@ class Child:
         now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
             self._note_death(self._process, now)
-        if self._process is None and now >= self._due_at:
+        if self._starting is not None:
+            if self._starting.done():
+                self.settle()
+        elif self._process is None and now >= self._due_at:
             self._start(now)
+        if self._starting is not None:
+            return _STARTING_POLL_S
         return None if self._process is not None else self._due_at - now
+
+    def settle(self) -> None:
+        """Wait until a start that is under way has come to its end."""
+        if self._starting is not None:
+            starting, self._starting = self._starting, None
+            self._take(starting.result, time.monotonic())
 
     @property
     def pid(self) -> int | None:
         """Its process number; None while there is none."""
         return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a start waits apart."""
+        return self._starting is not None
 
     @property
     def age_s(self) -> float:
@@ -139,14 +163,21 @@ class Child:
 
     def stop(self) -> None:
         """End it and wait for its end."""
+        self.settle()
         if self._process is not None:
             stop(self._process, *self.stopping)
             self.on_death(self._process.pid)
             self._process = None
 
     def _start(self, now: float) -> None:
+        if self.apart is None:
+            self._take(self.start, now)
+        else:
+            self._starting = self.apart.submit(self.start)
+
+    def _take(self, start: Callable[[], subprocess.Popen[bytes]], now: float) -> None:
         try:
-            self._process = self.start()
+            self._process = start()
         except self.passing as error:
             if self._first_started_at is None:
                 raise

@@ -120,7 +120,8 @@ class Layout:
             "TIDEGATE_QUEUE_URL": servers.queue_url,
         }
         # Else each node would name itself, and refuse the tokens of the others.
-        issuer = {"TIDEGATE_ISSUER": said.get("TIDEGATE_ISSUER") or f"http://{self.host}:{self.port}"}
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        issuer = {"TIDEGATE_ISSUER": said.get("TIDEGATE_ISSUER") or f"http://{host}:{self.port}"}
         existence = {"TIDEGATE_EXISTENCE_FILTER": said.get("TIDEGATE_EXISTENCE_FILTER") or "confirm"}
         return {**said, **ours, **issuer, **existence, "TIDEGATE_HOST": self.host, "TIDEGATE_PORT": str(self.port)}
 
@@ -140,9 +141,11 @@ class Layout:
             "TIDEGATE_HASH_THREADS": common.get("TIDEGATE_HASH_THREADS") or str(max(1, threads // processes)),
         }
 
-    def of_worker(self, common: Mapping[str, str]) -> dict[str, str]:
-        """The settings of a worker."""
-        return dict(common)
+    def of_worker(self, worker: str, common: Mapping[str, str]) -> dict[str, str]:
+        """The settings of *worker*. Where the first answers /metrics is said; the others follow it."""
+        first = int(common.get("TIDEGATE_WORKER_METRICS_PORT") or 0)
+        metrics_port = first + number_of(worker) - 1 if first else 0
+        return {**common, "TIDEGATE_WORKER_METRICS_PORT": str(metrics_port)}
 
 
 def number_of(name: str) -> int:

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -227,3 +229,49 @@ def test_a_sighup_that_is_ignored_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_start_that_waits_apart_keeps_nobody_waiting_and_fails_as_any_other(clock: Hand) -> None:
+    program, may_start, is_refused = Program(), threading.Event(), True
+
+    def start_late() -> subprocess.Popen[bytes]:
+        may_start.wait(20)
+        if is_refused:
+            raise ChildProcessError("not yet")
+        return program.start()
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        child = program.child
+        child.tend()
+        child.start, child.apart, child.passing = start_late, thread, (ChildProcessError,)
+        program.end(-9)
+        assert child.tend() == pytest.approx(0.2)
+        clock.now += 0.3
+        for _ in range(3):
+            assert child.tend() == supervision._STARTING_POLL_S
+            assert (child.pid, child.is_starting) == (None, True)
+        may_start.set()
+        child.settle()
+        assert (child.deaths, child.is_starting, len(program.started)) == (2, False, 1)
+        is_refused = False
+        clock.now += 0.5
+        assert child.tend() == supervision._STARTING_POLL_S
+        child.settle()
+        assert child.tend() is None
+        assert (child.pid, len(program.started)) == (1, 2)
+
+
+def test_who_is_stopped_while_it_starts_is_ended_once_it_has_started() -> None:
+    may_start = threading.Event()
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    def start_late() -> "subprocess.Popen[bytes]":
+        may_start.wait(20)
+        return process
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        child = Child("the program", start_late, [StopStep(signal.SIGTERM, 20)], apart=thread)
+        child.tend()
+        threading.Timer(0.05, may_start.set).start()
+        child.stop()
+        assert process.returncode == -signal.SIGTERM

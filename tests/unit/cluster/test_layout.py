@@ -60,6 +60,20 @@ def test_all_nodes_sign_in_the_same_name() -> None:
     assert told("api-2", ISSUER="https://login.example")["TIDEGATE_ISSUER"] == "https://login.example"
 
 
+def test_an_ipv6_address_is_a_name_that_a_url_may_have() -> None:
+    made = Layout(nodes=1, workers=1, replicas=0, host="::1", port=8080, cores=1)
+    assert made.common(SAID, SERVERS)["TIDEGATE_ISSUER"] == "http://[::1]:8080"
+
+
+def test_no_two_workers_answer_metrics_on_the_same_port() -> None:
+    """The second would end, and be started again, for ever."""
+    made = layout()
+    said = made.common(SAID | {"TIDEGATE_WORKER_METRICS_PORT": "9500"}, SERVERS)
+    ports = [build_settings(made.of_worker(name, said)).worker_metrics_port for name in ("worker-1", "worker-2")]
+    assert ports == [9500, 9501]
+    assert build_settings(made.of_worker("worker-2", made.common(SAID, SERVERS))).worker_metrics_port == 0
+
+
 @pytest.mark.parametrize(
     ("nodes", "cores", "threads"),
     [(2, 2, [1, 1]), (2, 8, [4, 4]), (3, 8, [3, 3, 2]), (3, 2, [1, 1, 1])],
@@ -84,5 +98,5 @@ def test_what_the_operator_says_of_threads_and_of_the_filter_stands() -> None:
 
 def test_a_worker_is_told_where_the_servers_are() -> None:
     made = layout(cores=usable_cores())
-    settings = build_settings(made.of_worker(made.common(SAID, SERVERS)))
+    settings = build_settings(made.of_worker("worker-1", made.common(SAID, SERVERS)))
     assert settings.primary_dsn == SERVERS.primary_dsn
