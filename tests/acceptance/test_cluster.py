@@ -8,13 +8,11 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -26,21 +24,10 @@ import pytest
 
 from tests.support.client import PASSWORD, Client
 from tests.support.clusters import RunningCluster, free_port_of_a_cluster, running_cluster
-from tests.support.commands import await_gone, environment_with, processes_of, tidegate
+from tests.support.commands import await_gone, environment_with, made_folder, processes_of, tidegate
 from tidegate.cluster.control import Request, ask
 
 WITHIN_S = 90.0
-
-
-@contextlib.contextmanager
-def made_folder() -> Iterator[Path]:
-    """Where PostgreSQL's user can enter; data lie in folders under it."""
-    made = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
-    made.chmod(0o755)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -20,19 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import PASSWORD, Client
-from tests.support.commands import ROOT, Up, await_gone, environment_with, processes_of, running_up, tidegate
+from tests.support.commands import ROOT, Up, await_gone, environment_with, made_folder, processes_of, running_up, tidegate
 from tidegate.embedded.children import SystemUser
-
-
-@contextlib.contextmanager
-def made_folder() -> Iterator[Path]:
-    """Where PostgreSQL's user can enter; data lie in folders under it."""
-    made = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
-    made.chmod(0o755)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

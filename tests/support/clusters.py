@@ -1,13 +1,9 @@
 """Runs `tidegate cluster` as people do, and asks it what they would ask it."""
 
 import contextlib
-import os
 import random
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.client import Client
-from tests.support.commands import environment_with, processes_of, tidegate
+from tests.support.commands import environment_with, started, tidegate
 from tidegate.cluster.control import Request, ask
 
 READY_WITHIN_S = 120.0
@@ -74,32 +70,12 @@ def free_port_of_a_cluster(nodes: int = 3) -> int:
 def running_cluster(folder: Path, *words: str, wait: bool = True, port: int | None = None) -> Iterator[RunningCluster]:
     """Start a cluster with data in *folder*; at the end nothing of it is left."""
     port = port or free_port_of_a_cluster()
-    descriptor, output = tempfile.mkstemp(prefix="tidegate-cluster-")
-    with open(descriptor, "ab") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tidegate", "cluster", *words, "--port", str(port), "--data-dir", str(folder)],
-            env=environment_with({}),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            cwd="/",
-            process_group=0,
-        )
-    cluster = RunningCluster(folder, port, process, Path(output))
-    try:
+    told = ["cluster", *words, "--port", str(port), "--data-dir", str(folder)]
+    with started(told, folder, environment_with({})) as (process, output):
+        cluster = RunningCluster(folder, port, process, output)
         if wait:
             await_ready(cluster)
         yield cluster
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(60)
-        for pid in [process.pid, *processes_of(folder)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-        cluster.output.unlink()
 
 
 def await_ready(cluster: RunningCluster) -> None:

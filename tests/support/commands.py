@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,11 +100,30 @@ def running_up(
     given = dict(environment_with({}) if environment is None else environment) | {
         "TIDEGATE_METRICS_PORT": str(metrics_port)
     }
-    descriptor, output = tempfile.mkstemp(prefix="tidegate-up-")
+    words = ["up", "--port", str(port), "--data-dir", str(folder)]
+    with started(words, folder, given, python=python, user=user, umask=umask) as (process, output):
+        up = Up(folder, port, metrics_port, process, output)
+        if wait:
+            up.await_ready()
+        yield up
+
+
+@contextlib.contextmanager
+def started(
+    words: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    python: str = sys.executable,
+    user: int | None = None,
+    umask: int = -1,
+) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """Start `tidegate WORDS`, which has its data in *folder*; its process and its output. At the end nothing is left."""
+    descriptor, name = tempfile.mkstemp(prefix="tidegate-output-")
     with open(descriptor, "ab") as file:
         process = subprocess.Popen(
-            [python, "-P", "-m", "tidegate", "up", "--port", str(port), "--data-dir", str(folder)],
-            env=given,
+            [python, "-P", "-m", "tidegate", *words],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -114,11 +134,8 @@ def running_up(
             process_group=0,
             umask=umask,
         )
-    up = Up(folder, port, metrics_port, process, Path(output))
     try:
-        if wait:
-            up.await_ready()
-        yield up
+        yield process, Path(name)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -128,7 +145,18 @@ def running_up(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
-        up.output.unlink()
+        Path(name).unlink()
+
+
+@contextlib.contextmanager
+def made_folder() -> Iterator[Path]:
+    """Where PostgreSQL's user can enter; data lie in folders under it."""
+    made = Path(tempfile.mkdtemp(prefix="tidegate-test-"))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def processes_of(folder: Path) -> list[int]:
