@@ -10,12 +10,13 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 from tidegate.queue.address import QueueAddress
 from tidegate.queue.messages import Outgoing, QueueAway, StreamMissing
@@ -128,6 +129,7 @@ class Line:
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
             connect_timeout=max(1, round(self._timeout_s)),
+            flush_timeout=self._timeout_s,
             error_cb=self._note_problem,
             disconnected_cb=self._note_end,
             closed_cb=self._note_end,
@@ -272,11 +274,13 @@ class Line:
             await asyncio.gather(self._ending, return_exceptions=True)
 
     async def _close(self) -> None:
-        try:
+        with suppress(OSError, TimeoutError, nats.errors.Error):
             async with asyncio.timeout(self._timeout_s):
                 await self._client.close()
-        except (OSError, TimeoutError, nats.errors.Error):
             return
+        with suppress(OSError, TimeoutError, nats.errors.Error):
+            async with asyncio.timeout(self._timeout_s):
+                await _hang_up(self._client)
 
     async def _receive(self, message: Msg) -> None:
         key = message.subject[len(self._inbox) + 1 :].partition(".")[0]
@@ -290,6 +294,23 @@ class Line:
 
     async def _note_end(self) -> None:
         self.end()
+
+
+async def _hang_up(client: Client) -> None:
+    """Let nothing of *client* be left, whatever it has not got rid of.
+
+    Its `close` first sends what waits to be sent. To a server that is frozen that never ends, and whoever stops waiting
+    for it leaves a socket open and tasks behind; called again it does nothing. So: end the socket, forget what waits, and
+    let it believe that it was not called yet.
+    """
+    transport = client._transport  # noqa: SLF001 - there is no other way to it
+    if isinstance(transport, TcpTransport):
+        for writer in (transport._io_writer, transport._bare_io_writer):  # noqa: SLF001 - likewise
+            if writer is not None:
+                writer.transport.abort()
+    client._pending, client._pending_data_size = [], 0  # noqa: SLF001 - likewise
+    client._status = Client.DISCONNECTED  # noqa: SLF001 - likewise
+    await client.close()
 
 
 def status_of(message: Msg) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 
 import pytest
@@ -181,6 +182,29 @@ def test_a_frozen_queue_is_noticed_within_a_bounded_time_whether_or_not_anybody_
             await busy.publish_all(letters("two"))
         assert [is_up for is_up, _ in told][:2] == [True, False]
         assert told[-1] == (True, "")
+
+    asyncio.run(body())
+
+
+def test_nothing_is_left_of_a_connection_to_a_frozen_queue_that_takes_no_more(server):
+    """What was to be sent fills the sockets of both sides; who waits until it has gone keeps a descriptor for ever."""
+
+    async def fill(queue: QueueConnection) -> None:
+        with contextlib.suppress(QueueAway):
+            while True:
+                await queue.send("nobody", bytes(500_000))
+
+    async def body() -> None:
+        def is_nothing_left() -> bool:
+            return len(os.listdir("/proc/self/fd")) == before and len(asyncio.all_tasks()) == 1
+
+        before = len(os.listdir("/proc/self/fd"))
+        async with connected(server, timeout_s=0.3) as queue:
+            with frozen(server):
+                async with asyncio.timeout(GIVE_UP_AFTER_S):
+                    await fill(queue)
+                await queue.aclose()
+                await until_so(is_nothing_left, "a descriptor or a task is left")
 
     asyncio.run(body())
 
