@@ -29,10 +29,15 @@ class PostgresChanges:
         """See `WaitingChanges.remove`."""
         await self._pool.fetch("remove_changes", [change.change_id for change in changes])
 
-    async def condense(self) -> None:
+    async def newest(self) -> int | None:
+        """See `LongWaiting.newest`."""
+        row = await self._pool.fetchrow("newest_change")
+        return None if row is None else row["newest"]
+
+    async def condense(self, *, up_to: int | None = None) -> None:
         """See `WaitingChanges.condense`. Several transactions where there are very many, each of which leaves the word."""
         while True:
-            row = await self._pool.fetchrow("condense_changes", _CONDENSED_AT_ONCE_MAX)
+            row = await self._pool.fetchrow("condense_changes", _CONDENSED_AT_ONCE_MAX, up_to)
             if row is None or row["dropped"] < _CONDENSED_AT_ONCE_MAX:
                 return
 

@@ -9,6 +9,7 @@ from typing import Final, Never
 
 from tidegate.config import Settings
 from tidegate.existence.news import News
+from tidegate.feed.condensing import Condensing
 from tidegate.feed.follower import Follower
 from tidegate.feed.hearing import Hearing
 from tidegate.feed.knowledge import Knowledge
@@ -34,7 +35,7 @@ _CONNECTING_S: Final = 2.0
 """How long the queue may take at a start."""
 
 _CONDENSE_INTERVAL_S: Final = 10.0
-"""Where no queue is told of changes, so that their table stays small."""
+"""Where this worker has no queue to tell changes to: how often it looks whether others do."""
 
 _GAUGE_INTERVAL_S: Final = 0.5
 
@@ -92,7 +93,7 @@ async def hearing_of_names(settings: Settings, log: JsonLog) -> AsyncIterator[Ne
 
 @asynccontextmanager
 async def relaying(settings: Settings, queue: QueueConnection | None, log: JsonLog) -> AsyncIterator[None]:
-    """Tell the nodes of changes; where there is no queue, keep the table of what waits to be told small.
+    """Tell the nodes of changes; where there is no queue, keep the table of what nobody tells small.
 
     Raises:
         DatabaseUnavailable: The primary cannot be reached at start.
@@ -137,9 +138,10 @@ class _Failures:
 
 
 async def _condense(waiting: PostgresChanges, log: JsonLog) -> Never:
+    condensing = Condensing(waiting=waiting, monotonic=_now)
     while True:
         try:
-            await waiting.condense()
+            await condensing.look()
         except Exception as failure:
             log.event("error", "feed", "the table of changes could not be cleared and will be tried again", failure)
         await asyncio.sleep(_CONDENSE_INTERVAL_S)

@@ -156,6 +156,22 @@ def test_no_more_is_read_than_was_asked_for_and_nothing_that_was_not_read_is_rem
     told(database, story)
 
 
+def test_what_came_later_than_what_is_condensed_stays_as_it_is(database: str) -> None:
+    """Somebody may be about to tell it."""
+
+    async def story(world: World) -> None:
+        await add_user(world)
+        newest = await world.changes.newest()
+        bob = await add_user(world)
+        await world.changes.condense(up_to=newest)
+        assert [(change.kind, change.subject_id) for change in await world.changes.read(at_most=10)] == [
+            (ChangeKind.USER_ADDED, bob),
+            (ChangeKind.LOST, None),
+        ]
+
+    told(database, story)
+
+
 def test_what_is_condensed_leaves_the_word_that_there_was_something(database: str) -> None:
     async def story(world: World) -> None:
         await world.changes.condense()

@@ -17,11 +17,16 @@ WITH removable AS (
 )
 DELETE FROM changes USING removable WHERE changes.change_id = removable.change_id;
 
+-- name: newest_change
+-- Primary key; null: none waits.
+SELECT max(change_id) AS newest FROM changes;
+
 -- name: condense_changes
--- Where nobody tells changes. The word for them is written anew each time, never left: a relay may be removing an older one
+-- Where nobody tells changes. $2: up to which; null: all. The word for them is written anew each time, never left: a relay may be removing an older one
 -- that it has told, and what is dropped here would be dropped untold.
 WITH dropping AS (
-    SELECT change_id FROM changes ORDER BY change_id LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT change_id FROM changes WHERE $2::bigint IS NULL OR change_id <= $2
+    ORDER BY change_id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), dropped AS (
     DELETE FROM changes USING dropping WHERE changes.change_id = dropping.change_id RETURNING changes.change_id
 ), told AS (
