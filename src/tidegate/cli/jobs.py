@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,9 +23,13 @@ EXAMPLES = """\
 A job is a row, written by whatever causes it: a login, a registration, a change of password, a revocation. A worker
 (`tidegate worker`) does it once. What fails is tried again after 1 s, 2 s, 4 s and so on; what fails too often is dead:
 it holds up nobody and waits for you. Its error names a class, such as SMTPRecipientsRefused; correct the cause, then retry.
+Unfinished: the worker died in the middle of it (see its log, and the kernel's for a lack of memory), or the database cut it
+off, each time that it was tried.
 """
 
 _LISTED_MAX = 1_000
+_ID_MAX = 2**63 - 1
+"""Of a bigint."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,17 +37,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the dead first, then those that have failed, then the others")
     listing.add_argument("--dead", action="store_true", help="only those that failed too often")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help=f"at most N, up to {_LISTED_MAX}; 50")
+    listing.add_argument(
+        "--limit", type=_number(_LISTED_MAX), default=50, metavar="N", help=f"at most N, up to {_LISTED_MAX}; 50"
+    )
     showing = actions.add_parser("show", help="everything about one job")
-    showing.add_argument("job", type=int, metavar="ID")
+    showing.add_argument("job", type=_number(_ID_MAX), metavar="ID", help="as `jobs list` names it")
     retrying = actions.add_parser("retry", help="let the dead, or what waits after a failure, be tried again now")
     which = retrying.add_mutually_exclusive_group(required=True)
-    which.add_argument("job", type=int, metavar="ID", nargs="?")
+    which.add_argument("job", type=_number(_ID_MAX), metavar="ID", nargs="?", help="as `jobs list` names it")
     which.add_argument("--all", action="store_true", help="every one")
     counting = actions.add_parser("stats", help="how many of each kind wait, have failed or are dead")
     for each in (listing, showing, retrying, counting):
         each.add_argument("--json", action="store_true", help="for a program")
         add_data_dir(each)
+
+
+def _number(highest: int) -> Callable[[str], int]:
+    """Read a number from 1 to *highest*."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(highest)) and 1 <= int(text) <= highest):
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {highest}")
+        return int(text)
+
+    return read
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,9 +73,12 @@ async def _act(settings: Settings, arguments: argparse.Namespace) -> None:
     async with open_job_administration(settings) as jobs:
         match arguments.action:
             case "list":
-                listed = await jobs.listed(None, at_most=max(1, min(arguments.limit, _LISTED_MAX)))
-                shown = [job for job in listed if job.died_at is not None or not arguments.dead]
-                _print([_row(job) for job in shown], is_json=arguments.json, nothing="no jobs")
+                listed = await jobs.listed(None, at_most=arguments.limit + 1)
+                found = [job for job in listed if job.died_at is not None or not arguments.dead]
+                shown = [_row(job) for job in found[: arguments.limit]]
+                _print(shown, is_json=arguments.json, nothing="no dead jobs" if arguments.dead else "no jobs")
+                if len(found) > len(shown):
+                    print("there are more: --limit, or `tidegate jobs stats`", file=sys.stderr)
             case "show":
                 found = await jobs.listed(arguments.job, at_most=1)
                 if not found:

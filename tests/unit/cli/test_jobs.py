@@ -1,5 +1,6 @@
 """Jobs as a person sees them."""
 
+import argparse
 import json
 from datetime import UTC, datetime
 from uuid import UUID
@@ -34,3 +35,14 @@ def test_a_program_gets_json_and_nothing_else(capsys: pytest.CaptureFixture[str]
 def test_nothing_is_said_aside_so_that_a_count_of_lines_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     jobs._print([], is_json=False, nothing="no jobs")
     assert capsys.readouterr() == ("", "no jobs\n")
+
+
+@pytest.mark.parametrize("words", ["show 0", "show 9223372036854775808", "retry x", "list --limit 0", "list --limit 1001"])
+def test_a_number_that_cannot_be_one_is_refused_in_words(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the database is asked, which would refuse it in words of its own."""
+    parser = argparse.ArgumentParser()
+    jobs.configure(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(words.split())
+    told = capsys.readouterr().err
+    assert "is no number from 1 to" in told
