@@ -378,6 +378,10 @@ class JobBatch(Protocol):
 
     jobs: Sequence[Job]
 
+    apart: Sequence[Job]
+    """Those that were found beside them and are not part of this: somebody ended in the middle of trying them, so each is
+    to be tried alone (`Jobs.take_alone`)."""
+
     kept: AbstractSet[int]
     """Those that `keep` was told of."""
 
@@ -405,13 +409,28 @@ class Jobs(Protocol):
     """The jobs that are waiting, on the primary. Kinds that this release does not know are left to a newer one."""
 
     def take(self, kinds: Sequence[JobKind], *, at_most: int) -> AbstractAsyncContextManager[JobBatch]:
-        """Hold the oldest jobs of *kinds* that are due and that nobody else holds.
+        """Hold jobs of *kinds* that are due and that nobody else holds: those that failed first, then the oldest.
 
-        At the end of the block they are done; when it raises they wait on.
+        At the end of the block they are done; when it raises they wait on. If it raises `Unavailable`, or does not end at
+        all, one of them may be the cause: whoever takes them next finds them `apart`.
+
+        Args:
+            kinds: Of `NOTICES` or of `RECORDED`, never of both.
+            at_most: How many, those `apart` included.
         """
 
     def take_named(self, kinds: Sequence[JobKind], jobs: Sequence[int]) -> AbstractAsyncContextManager[JobBatch]:
         """Hold those of *jobs* that wait and that nobody else holds; as `take`. Never waits for who holds them."""
+
+    def take_alone(self, job: Job, *, again_after_s: float) -> AbstractAsyncContextManager[JobBatch]:
+        """Hold *job*, which was `apart`, and count it as tried before the block begins: it may not live to count it.
+
+        The batch is empty if somebody else holds it, tries it or has done it. A job that is kept was not tried.
+
+        Args:
+            job: As it was found; counted only if nobody has since.
+            again_after_s: When it is due again if the block never ends.
+        """
 
     async def unfinished(self, jobs: Sequence[int]) -> frozenset[int]:
         """Which of *jobs* are not done yet, by whomever."""
@@ -423,10 +442,10 @@ class Jobs(Protocol):
         transactions that put them are committed.
         """
 
-    async def put_off(self, job: int, *, error: str, again_after_s: float) -> None:
-        """Note that *job* failed with an error of the class *error*; it is due again after *again_after_s*."""
+    async def put_off(self, job: int, *, tries: int, error: str, again_after_s: float) -> None:
+        """Note that *job* failed for the *tries*th time, with an error of the class *error*; it is due *again_after_s*."""
 
-    async def bury(self, job: int, *, error: str) -> None:
+    async def bury(self, job: int, *, tries: int, error: str) -> None:
         """Note that *job* failed once too often: it waits for a person, and holds up nobody."""
 
     async def depth(self) -> Depth:

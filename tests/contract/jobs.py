@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.contract.stories import told
+from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.jobs import JobKind
 from tidegate.ports import Jobs
 
@@ -52,6 +53,18 @@ KINDS = (JobKind.LOGIN_SUCCEEDED, JobKind.PASSWORD_CHANGED)
 
 class Died(Exception):  # noqa: N818 - it is what happens
     """What a worker's work may raise."""
+
+
+class Killed(BaseException):
+    """Nobody catches it: as if the process had ended."""
+
+
+async def end_in_the_middle(world: JobsWorld, jobs: list[int], end: type[BaseException]) -> None:
+    """Take *jobs* and do not get to the end of it."""
+    with pytest.raises(end):  # noqa: PT012 - it has to be raised in the middle
+        async with world.jobs.take_named(KINDS, jobs) as batch:
+            assert [job.job_id for job in batch.jobs] == jobs
+            raise end
 
 
 class JobsContract(abc.ABC):
@@ -122,7 +135,7 @@ class JobsContract(abc.ABC):
     @told
     async def test_what_failed_waits_for_its_time_and_knows_how_often_it_did(self, world):
         job = await world.put("login_succeeded", uuid4())
-        await world.jobs.put_off(job, error="Died", again_after_s=5)
+        await world.jobs.put_off(job, tries=1, error="Died", again_after_s=5)
         assert await self.claim(world) == []
         async with world.jobs.take(KINDS, at_most=5) as batch:
             assert batch.jobs == []
@@ -134,7 +147,7 @@ class JobsContract(abc.ABC):
     @told
     async def test_what_is_buried_is_done_for_everybody_but_a_person(self, world):
         job, other = await world.put("login_succeeded", uuid4()), await world.put("login_succeeded", uuid4())
-        await world.jobs.bury(job, error="Died")
+        await world.jobs.bury(job, tries=1, error="Died")
         assert (await world.waiting(), await world.dead()) == ([other], {job: "Died"})
         assert await world.jobs.unfinished([job, other]) == {other}
         assert await self.claim(world) == [(other, 0)]
@@ -158,3 +171,54 @@ class JobsContract(abc.ABC):
         assert await world.waiting() == [kept]
         assert (await world.jobs.depth()).waiting == 1
         assert done not in await world.jobs.unfinished([kept, done])
+
+    @told
+    async def test_those_with_whom_somebody_ended_in_the_middle_are_found_apart_and_the_others_are_not(self, world):
+        first, second, other = [await world.put("login_succeeded", uuid4()) for _ in range(3)]
+        await end_in_the_middle(world, [first], Killed)
+        await end_in_the_middle(world, [second], DatabaseUnavailable)
+        async with world.jobs.take(KINDS, at_most=5) as batch:
+            assert ([job.job_id for job in batch.jobs], [job.job_id for job in batch.apart]) == ([other], [first, second])
+        for _ in range(2):  # and they stay so
+            async with world.jobs.take_named(KINDS, [first, second]) as batch:
+                assert (batch.jobs, [(job.job_id, job.tries) for job in batch.apart]) == ([], [(first, 0), (second, 0)])
+
+    @told
+    async def test_a_failure_that_was_told_sets_nobody_apart(self, world):
+        jobs = [await world.put("login_succeeded", uuid4()) for _ in range(2)]
+        await end_in_the_middle(world, jobs, Died)
+        async with world.jobs.take(KINDS, at_most=5) as batch:
+            assert ([job.job_id for job in batch.jobs], list(batch.apart)) == (jobs, [])
+
+    @told
+    async def test_who_is_tried_alone_is_counted_before_and_may_be_done_or_kept(self, world):
+        jobs = [await world.put("login_succeeded", uuid4()) for _ in range(3)]
+        await end_in_the_middle(world, jobs, Killed)
+        async with world.jobs.take_named(KINDS, jobs) as batch:
+            killing, done, kept = batch.apart
+        with pytest.raises(Killed):  # noqa: PT012 - it has to be raised in the middle
+            async with world.jobs.take_alone(killing, again_after_s=5) as batch:
+                assert [job.job_id for job in batch.jobs] == [killing.job_id]
+                raise Killed
+        async with world.jobs.take_alone(done, again_after_s=5) as batch:
+            await batch.record_audit(batch.jobs)
+        async with world.jobs.take_alone(kept, again_after_s=5) as batch:
+            batch.keep(batch.jobs)
+        async with world.jobs.take_named(KINDS, jobs) as batch:
+            assert [(job.job_id, job.tries) for job in batch.apart] == [(killing.job_id, 1), (kept.job_id, 0)]
+        assert await world.audited() == [done.job_id]
+        async with world.jobs.take_alone(killing, again_after_s=5) as batch:
+            assert list(batch.jobs) == []  # somebody has counted since it was found
+        await world.let_pass(4)
+        assert await self.claim(world) == []
+        await world.let_pass(2)
+        assert await self.claim(world) == [(killing.job_id, 1), (kept.job_id, 0)]
+
+    @told
+    async def test_who_has_failed_alone_is_among_the_others_again_for_the_failure_was_told(self, world):
+        jobs = [await world.put("login_succeeded", uuid4()) for _ in range(2)]
+        await end_in_the_middle(world, jobs, Killed)
+        await world.jobs.put_off(jobs[0], tries=1, error="Died", again_after_s=5)
+        await world.let_pass(6)
+        async with world.jobs.take_named(KINDS, jobs[:1]) as batch:
+            assert [(job.job_id, job.tries) for job in (*batch.jobs, *batch.apart)] == [(jobs[0], 1)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from tidegate.domain.errors import Unavailable
 from tidegate.domain.jobs import Addressee, Claimed, Depth, Job, JobKind
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -18,6 +19,7 @@ class Row:
     job: Job
     kind: str
     due_at: datetime | None = None
+    is_apart: bool = False
 
 
 class InMemoryJobs:
@@ -54,7 +56,8 @@ class InMemoryJobs:
 
     @asynccontextmanager
     async def take(self, kinds: Sequence[JobKind], *, at_most: int) -> AsyncIterator["InMemoryBatch"]:
-        rows = [row for row in self._free(kinds) if self._is_due(row) or not row.job.tries]
+        rows = [row for row in self._free(kinds) if self._is_due(row) or not (row.job.tries or row.is_apart)]
+        rows.sort(key=lambda row: not (row.job.tries or row.is_apart))
         async with self._held(rows[:at_most]) as batch:
             yield batch
 
@@ -64,10 +67,25 @@ class InMemoryJobs:
             yield batch
 
     @asynccontextmanager
-    async def _held(self, rows: Sequence[Row]) -> AsyncIterator["InMemoryBatch"]:
+    async def take_alone(self, job: Job, *, again_after_s: float) -> AsyncIterator["InMemoryBatch"]:
+        row = self.rows.get(job.job_id)
+        if row is None or job.job_id in self.held or row.job.tries != job.tries:
+            yield InMemoryBatch(self, [], [])
+            return
+        row.job, row.is_apart = replace(row.job, tries=row.job.tries + 1), True
+        row.due_at = self.now + timedelta(seconds=again_after_s)
+        async with self._held([row], is_alone=True) as batch:
+            yield batch
+            if batch.kept:
+                row.job = job
+
+    @asynccontextmanager
+    async def _held(self, rows: Sequence[Row], *, is_alone: bool = False) -> AsyncIterator["InMemoryBatch"]:
+        apart = [row for row in rows if row.is_apart and not is_alone]
+        rows = [row for row in rows if is_alone or not row.is_apart]
         taken = {row.job.job_id for row in rows}
         self.held |= taken
-        batch = InMemoryBatch(self, [row.job for row in rows])
+        batch = InMemoryBatch(self, [row.job for row in rows], [row.job for row in apart])
         try:
             yield batch
             await asyncio.sleep(0)  # the commit
@@ -77,6 +95,10 @@ class InMemoryJobs:
             self.last_logins |= batch.last_logins
             for kind, user_id in batch.put_jobs:
                 self.put(kind, user_id)
+        except BaseException as error:
+            for row in rows:
+                row.is_apart |= isinstance(error, Unavailable) or not isinstance(error, Exception)
+            raise
         finally:
             self.held -= taken
 
@@ -89,13 +111,14 @@ class InMemoryJobs:
             row.due_at = self.now + timedelta(seconds=again_after_s)
         return [Claimed(row.job.job_id, row.job.tries, (self.now - row.job.at).total_seconds()) for row in rows]
 
-    async def put_off(self, job: int, *, error: str, again_after_s: float) -> None:
+    async def put_off(self, job: int, *, tries: int, error: str, again_after_s: float) -> None:
         assert error
         row = self.rows[job]
-        row.job = replace(row.job, tries=row.job.tries + 1)
+        row.job, row.is_apart = replace(row.job, tries=tries), False
         row.due_at = self.now + timedelta(seconds=again_after_s)
 
-    async def bury(self, job: int, *, error: str) -> None:
+    async def bury(self, job: int, *, tries: int, error: str) -> None:
+        assert tries
         del self.rows[job]
         self.dead[job] = error
 
@@ -106,9 +129,10 @@ class InMemoryJobs:
 class InMemoryBatch:
     """`ports.JobBatch`."""
 
-    def __init__(self, store: InMemoryJobs, jobs: Sequence[Job]) -> None:
+    def __init__(self, store: InMemoryJobs, jobs: Sequence[Job], apart: Sequence[Job]) -> None:
         self._store = store
         self.jobs = jobs
+        self.apart = apart
         self.kept: AbstractSet[int] = frozenset()
         self.audit: list[int] = []
         self.last_logins: dict[UUID, datetime] = {}

@@ -23,8 +23,15 @@ class JobKind(StrEnum):
     WELCOME_DUE = "welcome_due"
 
 
-RECORDED: Final = tuple(kind for kind in JobKind if kind is not JobKind.WELCOME_DUE)
+NOTICES: Final = (JobKind.WELCOME_DUE,)
+"""The kinds that reach outside; the indexes of `jobs` know them too."""
+
+RECORDED: Final = tuple(kind for kind in JobKind if kind not in NOTICES)
 """The kinds that become rows of `audit`."""
+
+UNFINISHED: Final = "Unfinished"
+"""In the place of an error's class: a try that began and did not end. Its worker died or was stopped, or the database cut
+it off; nobody knows whose fault that was."""
 
 BACK_OFF_S_MIN: Final = 1.0
 BACK_OFF_S_MAX: Final = 600.0
@@ -38,7 +45,7 @@ class Job:
         job_id: Given by the database; every delivery and every try has the same.
         user_id: Whom it is about; they may be gone.
         at: When what caused it happened, by the primary's clock, aware, UTC.
-        tries: How often it has failed.
+        tries: How often it has failed, or has been begun alone and not ended.
     """
 
     job_id: int

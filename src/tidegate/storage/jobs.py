@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from tidegate.domain.jobs import Addressee, Claimed, Depth, Job, JobKind
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.jobs import NOTICES, UNFINISHED, Addressee, Claimed, Depth, Job, JobKind
 from tidegate.ports import JobBatch
 from tidegate.storage.connections import PrimaryConnection, Row
 from tidegate.storage.pools import PrimaryPool
@@ -27,16 +28,57 @@ class PostgresJobs:
     async def take(self, kinds: Sequence[JobKind], *, at_most: int) -> AsyncIterator[JobBatch]:
         """See `ports.Jobs.take`."""
         async with self._pool.transaction() as work:
-            batch = PostgresJobBatch(work, await work.fetch("take_jobs", kinds, at_most))
-            yield batch
-            await batch.remove()
+            rows = await work.fetch("take_jobs", kinds, at_most, _are_notices(kinds))
+            async with self._noted(work, rows) as batch:
+                yield batch
 
     @asynccontextmanager
     async def take_named(self, kinds: Sequence[JobKind], jobs: Sequence[int]) -> AsyncIterator[JobBatch]:
         """See `ports.Jobs.take_named`."""
         async with self._pool.transaction() as work:
-            batch = PostgresJobBatch(work, await work.fetch("take_named_jobs", jobs, kinds))
+            rows = await work.fetch("take_named_jobs", jobs, kinds)
+            async with self._noted(work, rows) as batch:
+                yield batch
+
+    @asynccontextmanager
+    async def _noted(self, work: PrimaryConnection, rows: Sequence[Row]) -> AsyncIterator["PostgresJobBatch"]:
+        """Write down which jobs are tried together before they are, for who is killed by one of them can do so no more.
+
+        A second connection, for the note must be committed while *work* holds the jobs, and be gone before others may.
+        """
+        jobs = [_job_of(row) for row in rows if row["error"] != UNFINISHED]
+        apart = [_job_of(row) for row in rows if row["error"] == UNFINISHED]
+        if not jobs:
+            yield PostgresJobBatch(work, [], apart=apart)
+            return
+        begun = await self._pool.fetchrow("begin_batch", [job.job_id for job in jobs])
+        assert begun is not None  # an INSERT of one row
+        try:
+            suspected = frozenset(begun["suspected"])
+            if suspected:
+                await _set_apart(work, begun["batch_id"], sorted(suspected))
+                apart += [job for job in jobs if job.job_id in suspected]
+                jobs = [job for job in jobs if job.job_id not in suspected]
+            batch = PostgresJobBatch(work, jobs, apart=apart, number=begun["batch_id"])
             yield batch
+            await batch.remove()
+        except Unavailable:
+            raise  # the note stays: who waits too long for the database may be one of them
+        except Exception:
+            await self._pool.fetch("end_batch", begun["batch_id"])
+            raise
+
+    @asynccontextmanager
+    async def take_alone(self, job: Job, *, again_after_s: float) -> AsyncIterator[JobBatch]:
+        """See `ports.Jobs.take_alone`."""
+        again_after = timedelta(seconds=again_after_s)
+        begun = await self._pool.fetchrow("begin_try", job.job_id, job.tries, again_after, UNFINISHED)
+        async with self._pool.transaction() as work:
+            rows = [] if begun is None else await work.fetch("take_named_jobs", [job.job_id], [job.kind])
+            batch = PostgresJobBatch(work, [_job_of(row) for row in rows])
+            yield batch
+            if batch.kept:
+                await work.fetch("take_back_try", job.job_id)
             await batch.remove()
 
     async def unfinished(self, jobs: Sequence[int]) -> frozenset[int]:
@@ -45,16 +87,16 @@ class PostgresJobs:
 
     async def claim(self, kinds: Sequence[JobKind], *, at_most: int, again_after_s: float) -> list[Claimed]:
         """See `ports.Jobs.claim`."""
-        rows = await self._pool.fetch("claim_jobs", kinds, at_most, timedelta(seconds=again_after_s))
+        rows = await self._pool.fetch("claim_jobs", kinds, at_most, timedelta(seconds=again_after_s), _are_notices(kinds))
         return [Claimed(row["job_id"], row["tries"], row["age_s"]) for row in rows]
 
-    async def put_off(self, job: int, *, error: str, again_after_s: float) -> None:
+    async def put_off(self, job: int, *, tries: int, error: str, again_after_s: float) -> None:
         """See `ports.Jobs.put_off`."""
-        await self._pool.fetch("put_off_job", job, error, timedelta(seconds=again_after_s))
+        await self._pool.fetch("put_off_job", job, tries, error, timedelta(seconds=again_after_s))
 
-    async def bury(self, job: int, *, error: str) -> None:
+    async def bury(self, job: int, *, tries: int, error: str) -> None:
         """See `ports.Jobs.bury`."""
-        await self._pool.fetch("bury_job", job, error)
+        await self._pool.fetch("bury_job", job, tries, error)
 
     async def depth(self) -> Depth:
         """See `ports.Jobs.depth`."""
@@ -71,11 +113,21 @@ class PostgresJobs:
 class PostgresJobBatch:
     """`ports.JobBatch`: lives as long as its transaction."""
 
-    def __init__(self, work: PrimaryConnection, rows: Sequence[Row]) -> None:
+    def __init__(
+        self, work: PrimaryConnection, jobs: Sequence[Job], *, apart: Sequence[Job] = (), number: int | None = None
+    ) -> None:
+        """Hold what was taken.
+
+        Args:
+            work: The transaction.
+            jobs: What it holds.
+            apart: What it holds besides, and does not try.
+            number: Of the note that says so; None: each job says so itself.
+        """
         self._work = work
-        self.jobs: Sequence[Job] = [
-            Job(row["job_id"], JobKind(row["kind"]), row["user_id"], row["created_at"], row["tries"]) for row in rows
-        ]
+        self._number = number
+        self.jobs: Sequence[Job] = jobs
+        self.apart: Sequence[Job] = apart
         self.kept: AbstractSet[int] = frozenset()
 
     def keep(self, jobs: Sequence[Job]) -> None:
@@ -104,10 +156,29 @@ class PostgresJobBatch:
         return {row["userid"]: Addressee(row["userid"], row["email"], row["full_name"]) for row in rows}
 
     async def remove(self) -> None:
-        """Make the jobs done, but for those that are kept."""
+        """Make the jobs done, but for those that are kept, and the note of their batch untrue with that."""
         done = [job.job_id for job in self.jobs if job.job_id not in self.kept]
-        if done:
-            await self._work.fetch("remove_jobs", done)
+        if done or self._number is not None:
+            await self._work.fetch("remove_jobs", done, self._number)
+
+
+def _job_of(row: Row) -> Job:
+    return Job(row["job_id"], JobKind(row["kind"]), row["user_id"], row["created_at"], row["tries"])
+
+
+def _are_notices(kinds: Sequence[JobKind]) -> int:
+    """How the two indexes of `jobs` begin."""
+    return int(any(kind in NOTICES for kind in kinds))
+
+
+async def _set_apart(work: PrimaryConnection, number: int, suspected: Sequence[int]) -> None:
+    """Let each of *suspected*, which *work* holds, be tried alone, and forget the batches that named only such.
+
+    Three statements, for the last must see what others have set apart while the first waited for them.
+    """
+    unfinished = [row["batch_id"] for row in await work.fetch("lock_unfinished_batches", suspected, number)]
+    await work.fetch("set_jobs_apart", suspected, UNFINISHED)
+    await work.fetch("forget_unfinished_batches", unfinished, UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True)

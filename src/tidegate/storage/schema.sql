@@ -73,6 +73,18 @@ CREATE TABLE jobs (
     error      varchar(64)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
+-- A million greetings that wait for a mail server must not be read by whoever looks for what is due: notices and records lie
+-- apart in both, and what has failed lies by its time. Any kind of `NOTICES` (domain/jobs.py) must stand here.
+CREATE INDEX jobs_fresh ON jobs (((kind = 'welcome_due')::int), job_id) WHERE tries IS NULL;
+CREATE INDEX jobs_failed ON jobs (((kind = 'welcome_due')::int), coalesce(due_at, created_at)) WHERE tries IS NOT NULL;
+
+-- Which jobs are being tried together, one row a batch, removed with them (ADR 0026). A row that outlives its batch says that
+-- a worker ended in the middle of it. Long arrays lie outside of the row, so even dead rows are quickly read.
+CREATE TABLE job_batches (
+    batch_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    jobs     bigint[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- Requests that took effect under an idempotency key, written by the transaction of that effect (ADR 0019).
 -- key_mac and request_mac are HMACs under the installation's secret, of which nobody can read key, names or password.
 -- made is the id of what the request made: the answer is made again from it, and never stored.

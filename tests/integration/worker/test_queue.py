@@ -1,13 +1,15 @@
 """Jobs through a real NATS and a real PostgreSQL, by real worker processes that are killed: each takes effect once."""
 
 import asyncio
+import multiprocessing.context
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -18,6 +20,7 @@ from tests.support.waiting import GIVE_UP_AFTER_S
 from tests.unit.worker.test_hands import Heard
 from tidegate.domain.jobs import RECORDED, Claimed
 from tidegate.embedded.nats import EmbeddedNats
+from tidegate.ports import JobBatch
 from tidegate.queue.address import read_addresses
 from tidegate.queue.carrier import STREAM, JobCarrier
 from tidegate.queue.connection import QueueConnection
@@ -31,6 +34,8 @@ from tidegate.worker.relay import Relay
 
 PATIENCE_S = 3 * GIVE_UP_AFTER_S
 """A lease of 20 s and a pause of 15 s may lie between a fault and its end."""
+
+POISON = UUID(int=13)
 
 LANE = Lane(name="records", kinds=RECORDED, do=RecordEvents(welcomes=False), at_once_max=50, parallel=1, tries_max=3)
 
@@ -248,6 +253,89 @@ def test_workers_that_are_killed_or_stopped_in_the_middle_lose_and_double_nothin
                     await put(outside, 600)
             with process(database, server, tmp_path, "last"):
                 await until_recorded(outside, 8_400)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("queue", ["is_away", pytest.param("is_there", marks=pytest.mark.full)])
+def test_a_job_that_kills_its_workers_is_dead_in_the_end_and_all_others_are_done(
+    database: str, server: EmbeddedNats, queue: str
+) -> None:
+    """As one that takes all memory: the process is gone in the middle of its transaction, and tells nobody."""
+
+    async def fall(batch: JobBatch) -> None:
+        await RecordEvents(welcomes=False)(batch)
+        if any(job.user_id == POISON for job in batch.jobs):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    lane = Lane(name="records", kinds=RECORDED, do=fall, at_once_max=50, parallel=1, tries_max=3)
+
+    def work() -> None:
+        async def live() -> None:
+            async with Worker(database, server, lane=lane).working():
+                await asyncio.Event().wait()
+
+        asyncio.run(live())
+
+    async def story() -> None:
+        deaths = 0
+        if queue == "is_away":
+            kill(server)
+        async with bystander(database) as outside, asyncio.timeout(PATIENCE_S):
+            await put(outside, 70)
+            await outside.execute("INSERT INTO jobs (kind, user_id) VALUES ('password_changed', $1)", POISON)
+            await put(outside, 70)
+            while not await outside.fetchval("SELECT count(*) FROM dead_jobs"):
+                with forked(work) as worker:
+                    while worker.is_alive() and not await outside.fetchval("SELECT count(*) FROM dead_jobs"):  # noqa: ASYNC110 - a process
+                        await asyncio.sleep(0.02)
+                    deaths += worker.exitcode == -signal.SIGKILL
+            dead = await outside.fetch("SELECT job_id, tries, error FROM dead_jobs")
+            assert [tuple(row) for row in dead] == [(71, 3, "Unfinished")]
+            assert deaths == 1 + 3
+            with forked(work):
+                await until_recorded(outside, 140)
+            assert await outside.fetchval("SELECT count(*) FROM job_batches") == 0
+
+    asyncio.run(story())
+
+
+@contextmanager
+def forked(work: Callable[[], None]) -> Iterator[multiprocessing.context.ForkProcess]:
+    """A process that does *work*, killed at the end."""
+    started = multiprocessing.get_context("fork").Process(target=work)
+    started.start()
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.join()
+
+
+def test_a_job_that_the_database_always_cuts_off_is_dead_in_the_end_and_all_others_are_done(
+    database: str, server: EmbeddedNats
+) -> None:
+    async def cut_off(batch: JobBatch) -> None:
+        await RecordEvents(welcomes=False)(batch)
+        if any(job.user_id == POISON for job in batch.jobs):
+            async with bystander(database) as outside:
+                await outside.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'tidegate' AND state = 'idle in transaction'"
+                )
+
+    lane = Lane(name="records", kinds=RECORDED, do=cut_off, at_once_max=50, parallel=1, tries_max=2)
+
+    async def story() -> None:
+        worker = Worker(database, server, lane=lane)
+        async with bystander(database) as outside:
+            await put(outside, 20)
+            await outside.execute("INSERT INTO jobs (kind, user_id) VALUES ('password_changed', $1)", POISON)
+            await put(outside, 20)
+            async with worker.working():
+                await until_recorded(outside, 40)
+            dead = await outside.fetch("SELECT job_id, tries, error FROM dead_jobs")
+            assert [tuple(row) for row in dead] == [(21, 2, "Unfinished")]
 
     asyncio.run(story())
 

@@ -1,12 +1,14 @@
 """The store of jobs in PostgreSQL keeps its contract, and passes nothing over, whatever commits when."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from tests.contract.jobs import JobsContract
@@ -15,6 +17,7 @@ from tests.integration.storage.worlds import PostgresWorld, bystander, opened_wo
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.jobs import RECORDED, JobKind
 from tidegate.storage.jobs import JobAdministration, PostgresJobs
+from tidegate.storage.statements import statements
 from tidegate.usecases.record_events import RecordEvents
 
 
@@ -162,13 +165,54 @@ def test_old_records_go_batch_by_batch_and_young_ones_stay(database: str) -> Non
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("rows", [20_000, pytest.param(1_000_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("plan", ["force_generic_plan", "force_custom_plan"])
+def test_those_that_wait_long_are_not_read_by_who_looks_for_what_is_due(database: str, rows: int, plan: str) -> None:
+    """A mail server that is away for an hour: greetings wait, some never tried, and records must not be slower by it."""
+
+    async def blocks(outside: "asyncpg.Connection[asyncpg.Record]", statement: str, *values: str) -> int:
+        await outside.execute(f"PREPARE asked AS {statements()[statement]}")
+        explained = await outside.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked ({', '.join(values)})")
+        await outside.execute("DEALLOCATE asked")
+        (whole,) = json.loads(explained)
+        read: int = whole["Plan"]["Shared Hit Blocks"] + whole["Plan"]["Shared Read Blocks"]
+        return read
+
+    async def story() -> None:
+        async with bystander(database) as outside:
+            await outside.execute(
+                "INSERT INTO jobs (kind, user_id, due_at, tries, error)"
+                " SELECT 'welcome_due', gen_random_uuid(), now() + interval '1 hour', 1, 'OSError'"
+                f" FROM generate_series(1, {rows})"
+            )
+            await outside.execute(
+                "INSERT INTO jobs (kind, user_id, due_at, tries) VALUES ('welcome_due', gen_random_uuid(), now(), 1)"
+            )
+            notices, records = "'{welcome_due}'", "'{login_succeeded,password_changed}'"
+            await outside.execute(f"SET plan_cache_mode = {plan}; ANALYZE jobs")
+            lanes = [(notices, "1")]
+            for _ in range(2):
+                for kinds, are_notices in lanes:
+                    assert await blocks(outside, "take_jobs", kinds, "10", are_notices) < 100
+                    assert await blocks(outside, "claim_jobs", kinds, "10", "'1 s'", are_notices) < 200
+                await outside.execute(
+                    "INSERT INTO jobs (kind, user_id) SELECT 'welcome_due', gen_random_uuid()"
+                    f" FROM generate_series(1, {rows})"
+                )
+                await outside.execute("INSERT INTO jobs (kind, user_id) VALUES ('login_succeeded', gen_random_uuid())")
+                await outside.execute("ANALYZE jobs")
+                lanes.append((records, "0"))
+
+    asyncio.run(story())
+
+
 def test_an_operator_sees_jobs_and_lets_the_dead_be_tried_again_under_their_ids(database: str) -> None:
     async def story() -> None:
         async with opened_world(database) as world:
             store, administration = StoreWorld(world), JobAdministration(world.pool)
             fresh, failing, dead = [await store.put("login_succeeded", uuid4()) for _ in range(3)]
-            await store.jobs.put_off(failing, error="Died", again_after_s=600)
-            await store.jobs.bury(dead, error="Died")
+            await store.jobs.put_off(failing, tries=1, error="Died", again_after_s=600)
+            await store.jobs.bury(dead, tries=1, error="Died")
             listed = await administration.listed(None, at_most=10)
             assert [(job.job_id, job.tries, job.error) for job in listed] == [
                 (dead, 1, "Died"),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.jobs import NOON, InMemoryCarrier, InMemoryJobs
 from tidegate.domain.errors import DatabaseUnavailable
-from tidegate.domain.jobs import RECORDED, NoticeUndelivered, back_off_s
+from tidegate.domain.jobs import RECORDED, UNFINISHED, NoticeUndelivered, back_off_s
 from tidegate.ports import JobBatch
 from tidegate.usecases.record_events import RecordEvents
 from tidegate.worker.hands import Hands
@@ -17,6 +17,10 @@ from tidegate.worker.lanes import Lane
 from tidegate.worker.relay import BACKLOG_MAX, CLAIMED_FOR_S, Relay
 
 POISON = UUID(int=13)
+
+
+class Killed(BaseException):
+    """Nobody catches it: as if the process had ended."""
 
 
 class Heard:
@@ -41,10 +45,11 @@ class World:
     """A worker, its jobs and its queue."""
 
     def __init__(self, *, has_queue: bool = True, at_once_max: int = 100, tries_max: int = 3) -> None:
+        self.has_queue = has_queue
         self.jobs = InMemoryJobs()
         self.carrier = InMemoryCarrier()
         self.heard = Heard()
-        self.error: Exception = ValueError("about user secret-canary")
+        self.error: BaseException = ValueError("about user secret-canary")
         self.batches: list[int] = []
         lane = Lane(name="records", kinds=RECORDED, do=self._do, at_once_max=at_once_max, parallel=1, tries_max=tries_max)
         carrier = self.carrier if has_queue else None
@@ -56,6 +61,21 @@ class World:
         await RecordEvents(welcomes=False)(batch)
         if any(job.user_id == POISON for job in batch.jobs):
             raise self.error
+
+    async def work_till_calm(self, rounds: int = 40) -> int:
+        """Let workers work, each begun anew where the one before was killed, and time pass; how many were killed."""
+        killed = 0
+        for _ in range(rounds):
+            if self.has_queue:
+                await self.relay.work()
+            try:
+                await self.hands.work()
+            except Killed:
+                killed += 1
+            except DatabaseUnavailable:
+                pass
+            self.jobs.now += timedelta(seconds=30)
+        return killed
 
     def put(self, *users: UUID, kind: str = "login_succeeded") -> list[int]:
         return [self.jobs.put(kind, user_id) for user_id in users]
@@ -147,6 +167,80 @@ def test_a_database_that_is_away_is_nobodys_fault() -> None:
             await world.hands.work()
         assert (world.heard.failures, world.jobs.rows[job].job.tries) == ([], 0)
         assert (world.carrier.put_back_jobs, world.carrier.settled) == ([job], [])
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("has_queue", [True, False])
+@pytest.mark.parametrize("error", [Killed, DatabaseUnavailable])
+def test_who_kills_its_workers_or_is_always_cut_off_is_dead_in_the_end_and_all_others_take_effect(
+    error: type[BaseException], has_queue: bool
+) -> None:
+    """Nobody lives to count it, so it is counted before; and no more than one batch is in danger by it."""
+
+    async def story() -> None:
+        world = World(has_queue=has_queue, tries_max=3)
+        world.error = error()
+        jobs = world.put(*users(20), POISON, *users(11))
+        killed = await world.work_till_calm()
+        assert sorted(world.jobs.audit) == sorted({*jobs} - {jobs[20]})
+        assert (world.jobs.dead, world.jobs.rows) == ({jobs[20]: UNFINISHED}, {})
+        tried = [size for size in world.batches if size > 1]
+        assert tried == [32]
+        assert world.heard.failures[-1] == (UNFINISHED, True)
+        if error is Killed:
+            assert killed == 1 + 3  # in company, and then alone as often as anything is tried
+
+    asyncio.run(story())
+
+
+def test_who_was_beside_killed_workers_often_is_done_when_one_lives() -> None:
+    """A deployment that kills: a try is counted only of who was tried alone at that very moment."""
+
+    async def story() -> None:
+        world = World(has_queue=False, tries_max=3)
+        world.error = Killed()
+        world.put(POISON, *users(5))
+        assert await world.work_till_calm(rounds=3) == 3
+        assert [row.job.tries for row in world.jobs.rows.values()] == [2]
+        world.error = ValueError()  # told, so it is tried among others again
+        await world.work_till_calm(rounds=1)
+        assert world.jobs.dead == {1: "ValueError"}
+        assert len(world.jobs.audit) == 5
+
+    asyncio.run(story())
+
+
+def test_of_those_apart_nobody_is_tried_after_one_that_the_database_cut_off_until_the_next_round() -> None:
+    """A worker that is to stop waits for its round: it must not be hours."""
+
+    async def story() -> None:
+        world = World(has_queue=False)
+        world.error = DatabaseUnavailable()
+        world.put(POISON, POISON, POISON, *users(2))
+        with pytest.raises(DatabaseUnavailable):
+            await world.hands.work()
+        for rounds in (1, 2, 3):
+            await world.hands.work()
+            assert len(world.heard.failures) == rounds
+        await world.hands.work()
+        assert len(world.jobs.audit) == 2
+
+    asyncio.run(story())
+
+
+def test_whoever_is_apart_and_whose_user_is_held_was_not_tried() -> None:
+    async def story() -> None:
+        world = World(has_queue=False, tries_max=2)
+        (ann,) = users(1)
+        (job,) = world.put(ann)
+        world.jobs.rows[job].is_apart = True
+        world.jobs.held_users = {ann}
+        await world.work_till_calm(rounds=9)
+        assert (world.jobs.rows[job].job.tries, world.heard.done_jobs) == (0, 0)
+        world.jobs.held_users = set()
+        await world.work_till_calm(rounds=1)
+        assert world.jobs.audit == [job]
 
     asyncio.run(story())
 

@@ -2,33 +2,53 @@
 -- Only the kinds that this release knows are touched: what a newer one has put stays for its workers.
 
 -- name: claim_jobs
--- Relay. Primary key, the oldest first, by the flag and never by "the ids beyond the last one": a transaction that took its
--- id early may commit late. SKIP LOCKED: another relay's are not waited for. The claim is a lease: who is killed before
--- publishing loses nothing but that time, and what the queue has lost is published again after it.
-WITH due AS (
+-- Relay. jobs_failed for those whose time has come again, then jobs_fresh, the oldest first, by the flag and never by "the ids
+-- beyond the last one": a transaction that took its id early may commit late. SKIP LOCKED: another relay's are not waited
+-- for. The claim is a lease: who is killed before publishing loses nothing but that time, and what the queue has lost is
+-- published again after it. $4: 1 if $1 are notices, else 0, as both indexes begin: so no lane reads the rows of the other.
+-- No boolean, which the planner would turn into what no index has.
+WITH failed AS (
     SELECT job_id FROM jobs
-    WHERE kind = ANY ($1::text[]) AND (due_at IS NULL OR due_at <= now())
-    ORDER BY job_id
+    WHERE tries IS NOT NULL AND (kind = 'welcome_due')::int = $4 AND kind = ANY ($1::text[])
+        AND coalesce(due_at, created_at) <= now()
+    ORDER BY coalesce(due_at, created_at)
     LIMIT $2
     FOR UPDATE SKIP LOCKED
+), fresh AS (
+    SELECT job_id FROM jobs
+    WHERE tries IS NULL AND (kind = 'welcome_due')::int = $4 AND kind = ANY ($1::text[]) AND (due_at IS NULL OR due_at <= now())
+    ORDER BY job_id
+    LIMIT $2 - (SELECT count(*) FROM failed)
+    FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET due_at = now() + $3::interval FROM due
-WHERE jobs.job_id = due.job_id
-RETURNING jobs.job_id, coalesce(tries, 0) AS tries, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s;
+-- An array, for a join would be planned for a tenth of the table: nobody knows before how many these limits leave.
+UPDATE jobs SET due_at = now() + $3::interval
+WHERE job_id = ANY (ARRAY (SELECT job_id FROM failed UNION ALL SELECT job_id FROM fresh))
+RETURNING job_id, coalesce(tries, 0) AS tries, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_s;
 
 -- name: take_jobs
--- Worker without a queue. Primary key, the oldest first. SKIP LOCKED: another worker's batch is not waited for. Those that
--- were published and never failed are taken too, before their lease ends: the queue may have gone with them.
-SELECT job_id, kind, user_id, created_at, coalesce(tries, 0) AS tries FROM jobs
-WHERE kind = ANY ($1::text[]) AND (due_at IS NULL OR due_at <= now() OR tries IS NULL)
-ORDER BY job_id
-LIMIT $2
-FOR UPDATE SKIP LOCKED;
+-- Worker without a queue. Indexes as claim_jobs; $3 as its $4. SKIP LOCKED: another worker's batch is not waited for. Those
+-- that were published and never failed are taken too, before their lease ends: the queue may have gone with them.
+WITH failed AS (
+    SELECT job_id, kind, user_id, created_at, tries, error FROM jobs
+    WHERE tries IS NOT NULL AND (kind = 'welcome_due')::int = $3 AND kind = ANY ($1::text[])
+        AND coalesce(due_at, created_at) <= now()
+    ORDER BY coalesce(due_at, created_at)
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), fresh AS (
+    SELECT job_id, kind, user_id, created_at, 0::smallint AS tries, error FROM jobs
+    WHERE tries IS NULL AND (kind = 'welcome_due')::int = $3 AND kind = ANY ($1::text[])
+    ORDER BY job_id
+    LIMIT $2 - (SELECT count(*) FROM failed)
+    FOR UPDATE SKIP LOCKED
+)
+SELECT * FROM failed UNION ALL SELECT * FROM fresh ORDER BY job_id;
 
 -- name: take_named_jobs
 -- Worker with a queue. Primary key, in its order, so that two workers with the same jobs do not deadlock; SKIP LOCKED, so
 -- that none waits for one that was stopped. Who is missing is done, or held: unfinished_jobs tells.
-SELECT job_id, kind, user_id, created_at, coalesce(tries, 0) AS tries FROM jobs
+SELECT job_id, kind, user_id, created_at, coalesce(tries, 0) AS tries, error FROM jobs
 WHERE job_id = ANY ($1::bigint[]) AND kind = ANY ($2::text[])
 ORDER BY job_id
 FOR UPDATE SKIP LOCKED;
@@ -37,21 +57,65 @@ FOR UPDATE SKIP LOCKED;
 -- Primary key. In a snapshot later than take_named_jobs': whoever held one and has committed since is seen to be done.
 SELECT job_id FROM jobs WHERE job_id = ANY ($1::bigint[]);
 
+-- name: begin_batch
+-- Worker that holds $1, on another connection, so that it is committed before anything is tried. Whoever holds a job that
+-- another row names knows that somebody ended in the middle of trying it: who tries it holds it, and ends both at once.
+-- Reads the whole table, of one row for each batch under way. INTERSECT and not &&, which compares each with each.
+WITH begun AS (
+    INSERT INTO job_batches (jobs) VALUES ($1::bigint[]) RETURNING batch_id
+)
+SELECT batch_id, ARRAY (SELECT unnest(jobs) FROM job_batches INTERSECT SELECT unnest($1::bigint[])) AS suspected FROM begun;
+
+-- name: end_batch
+-- Worker, after a failure that says which job is at fault or lets it be found: before it lets go of them. Primary key.
+DELETE FROM job_batches WHERE batch_id = $1;
+
+-- name: lock_unfinished_batches
+-- Worker, in the transaction that holds $1; $2 is its own batch. Whoever sets apart other jobs of the same is waited for, so
+-- that one of the two sees that it is the last. In the order of the key, so that they do not deadlock.
+SELECT batch_id FROM job_batches WHERE jobs && $1::bigint[] AND batch_id <> $2 ORDER BY batch_id FOR UPDATE;
+
+-- name: set_jobs_apart
+-- Worker, likewise. Primary key. From now on each is tried alone.
+UPDATE jobs SET tries = coalesce(tries, 0), error = $2 WHERE job_id = ANY ($1::bigint[]);
+
+-- name: forget_unfinished_batches
+-- Worker, likewise, once set_jobs_apart has run: those of which no job is left that is not apart.
+DELETE FROM job_batches WHERE batch_id = ANY ($1::bigint[]) AND NOT EXISTS (
+    SELECT FROM jobs WHERE job_id = ANY (job_batches.jobs) AND error IS DISTINCT FROM $2
+);
+
+-- name: begin_try
+-- Worker, before it tries $1 alone: counted at its begin, for who dies counts nothing. Primary key. Not if somebody else holds
+-- it or has counted since.
+UPDATE jobs SET tries = $2::smallint + 1, error = $4, due_at = now() + $3::interval
+WHERE job_id IN (
+    SELECT job_id FROM jobs WHERE job_id = $1 AND coalesce(tries, 0) = $2::smallint FOR UPDATE SKIP LOCKED
+)
+RETURNING job_id;
+
+-- name: take_back_try
+-- Worker that holds $1 and found that it could not be tried. Primary key.
+UPDATE jobs SET tries = greatest(tries - 1, 0) WHERE job_id = $1;
+
 -- name: remove_jobs
--- Worker. Primary key. In the transaction that has the jobs' effect: both happen or neither.
+-- Worker. Primary keys. In the transaction that has the jobs' effect: all happens or nothing. $2: their batch, or null.
+WITH ended AS (
+    DELETE FROM job_batches WHERE batch_id = $2
+)
 DELETE FROM jobs WHERE job_id = ANY ($1::bigint[]);
 
 -- name: put_off_job
 -- Worker, after a failure. Primary key. The relay publishes it again when it is due.
-UPDATE jobs SET tries = coalesce(tries, 0) + 1, error = $2, due_at = now() + $3::interval WHERE job_id = $1;
+UPDATE jobs SET tries = $2::smallint, error = $3, due_at = now() + $4::interval WHERE job_id = $1;
 
 -- name: bury_job
 -- Worker, after one failure too many. Primary key.
 WITH dead AS (
-    DELETE FROM jobs WHERE job_id = $1 RETURNING job_id, kind, user_id, created_at, detail, tries
+    DELETE FROM jobs WHERE job_id = $1 RETURNING job_id, kind, user_id, created_at, detail
 )
 INSERT INTO dead_jobs (job_id, kind, user_id, created_at, detail, tries, error)
-SELECT job_id, kind, user_id, created_at, detail, coalesce(tries, 0) + 1, $2 FROM dead;
+SELECT job_id, kind, user_id, created_at, detail, $2::smallint, $3 FROM dead;
 
 -- name: record_audit
 -- Worker, in the transaction that removes the jobs. Primary key of both.
