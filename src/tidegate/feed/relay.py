@@ -35,7 +35,10 @@ class WaitingChanges(Protocol):
         """
 
     async def remove(self, changes: Sequence[Change]) -> None:
-        """Remove *changes*. Only once the stream has acknowledged a message that tells of them."""
+        """Remove *changes*, which were read last; none where another server is the primary since.
+
+        Only once the stream has acknowledged a message that tells of them.
+        """
 
     async def condense(self) -> None:
         """Put one change of kind `LOST` in the place of all that wait, in one transaction."""

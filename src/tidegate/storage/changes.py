@@ -1,7 +1,7 @@
 """Changes that wait to be told to the nodes: written by triggers in the transaction that makes them, removed when told."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -17,17 +17,20 @@ class PostgresChanges:
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
+        self._read_on: datetime | None = None
+        """The start of the server that was read last: by it `remove` knows whether it meets the same rows."""
 
     async def read(self, *, at_most: int) -> list[Change]:
         """See `WaitingChanges.read`."""
         rows = await self._pool.fetch("waiting_changes", at_most)
         if not rows or rows[0]["is_standby"]:
             raise unavailable()  # what a standby does not show may be committed all the same
+        self._read_on = rows[0]["started_at"]
         return [Change(row["change_id"], row["kind"], row["subject_id"]) for row in rows if row["change_id"] is not None]
 
     async def remove(self, changes: Sequence[Change]) -> None:
-        """See `WaitingChanges.remove`."""
-        await self._pool.fetch("remove_changes", [change.change_id for change in changes])
+        """See `WaitingChanges.remove`: *changes* are of the last `read`, and stay where another server answers now."""
+        await self._pool.fetch("remove_changes", [change.change_id for change in changes], self._read_on)
 
     async def newest(self) -> int | None:
         """See `LongWaiting.newest`."""

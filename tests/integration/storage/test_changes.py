@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from uuid import UUID
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -196,11 +197,33 @@ def test_what_is_condensed_leaves_the_word_that_there_was_something(database: st
 def test_a_standby_is_not_believed(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(world: World) -> None:
         async def of_a_standby(_statement: str, *_values: object) -> list[dict[str, object]]:
-            return [{"is_standby": True, "change_id": None, "kind": None, "subject_id": None}]
+            return [{"is_standby": True, "started_at": None, "change_id": None, "kind": None, "subject_id": None}]
 
         monkeypatch.setattr(world.pool, "fetch", of_a_standby)
         with pytest.raises(DatabaseUnavailable):
             await world.changes.read(at_most=10)
+
+    told(database, story)
+
+
+def test_what_was_read_of_another_server_is_not_removed_here(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failover numbers repeat: what the old primary had drawn and not passed on the new one draws again."""
+
+    async def story(world: World) -> None:
+        await add_user(world)
+        (untold,) = await world.changes.read(at_most=10)
+
+        async def of_the_old_primary(_statement: str, *_values: object) -> list[dict[str, object]]:
+            started_at = datetime(2026, 1, 1, tzinfo=UTC)
+            return [{"is_standby": False, "started_at": started_at, **untold._replace(subject_id=uuid4())._asdict()}]
+
+        with monkeypatch.context() as failing_over:
+            failing_over.setattr(world.pool, "fetch", of_the_old_primary)
+            told_of_there = await world.changes.read(at_most=10)
+        assert [change.change_id for change in told_of_there] == [untold.change_id]
+        await world.changes.remove(told_of_there)
+        assert len(await world.taken()) == 1, "nobody has told of it"
+        assert await world.taken() == []
 
     told(database, story)
 

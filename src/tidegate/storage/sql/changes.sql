@@ -5,15 +5,18 @@
 -- name: waiting_changes
 -- Relay. Primary key. A plain snapshot, without locks: what another relay is telling is told by us too, for whoever asks us
 -- must be able to rely on our answer while that other one has been stopped. Always at least one row; a standby's snapshot
--- lacks what its primary has committed since.
-SELECT pg_is_in_recovery() AS is_standby, change_id, kind, subject_id
+-- lacks what its primary has committed since. started_at: a row's number means that row on this server, until it restarts.
+SELECT pg_is_in_recovery() AS is_standby, pg_postmaster_start_time() AS started_at, change_id, kind, subject_id
 FROM (VALUES (true)) AS always
 LEFT JOIN (SELECT change_id, kind, subject_id FROM changes ORDER BY change_id LIMIT $1) AS waiting ON true;
 
 -- name: remove_changes
 -- Relay. Primary key. SKIP LOCKED: what another relay is removing is not waited for.
+-- Nothing on any other server than the one that was read, which is $2: a replica that was promoted meanwhile draws the numbers
+-- again that it has not heard of, for changes that nobody has told.
 WITH removable AS (
-    SELECT change_id FROM changes WHERE change_id = ANY ($1::bigint[]) ORDER BY change_id FOR UPDATE SKIP LOCKED
+    SELECT change_id FROM changes WHERE change_id = ANY ($1::bigint[]) AND pg_postmaster_start_time() = $2::timestamptz
+    ORDER BY change_id FOR UPDATE SKIP LOCKED
 )
 DELETE FROM changes USING removable WHERE changes.change_id = removable.change_id;
 
