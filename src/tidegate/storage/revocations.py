@@ -14,10 +14,10 @@ from tidegate.storage.failures import unavailable
 from tidegate.storage.statements import statements
 
 CHANNEL: Final = "tidegate_revoked"
-"""What sql/sessions.sql notifies; the payload is the session's id."""
+"""What a trigger of schema.sql notifies when a session is revoked; the payload is its id."""
 
 PROFILE_CHANNEL: Final = "tidegate_profile"
-"""What sql/users.sql notifies when a profile has changed; the payload is the user's id."""
+"""What a trigger of schema.sql notifies when a profile has changed; the payload is the user's id."""
 
 APPLICATION_NAME: Final = "tidegate revocations"
 
@@ -56,9 +56,9 @@ class Hears(Protocol):
 class RevocationFeed:
     """Listens to the primary, and proves up to when it has told of everything.
 
-    Why nothing is missed. Whatever revokes a session notifies in the same transaction, so PostgreSQL delivers the notice if
-    and only if the revocation is committed. The feed listens first and loads the recent revocations afterwards: what was
-    committed before the load is in it, what is committed later finds us listening.
+    Why nothing is missed. Whoever revokes a session, a trigger notifies in the same transaction, so PostgreSQL delivers the
+    notice if and only if the revocation is committed. The feed listens first and loads the recent revocations afterwards:
+    what was committed before the load is in it, what is committed later finds us listening.
 
     Why a heartbeat is proof. PostgreSQL signals every listening backend before it answers the COMMIT of the notifier, and a
     backend sends the notices it has been signalled before it says that it is ready for the next statement

@@ -156,6 +156,7 @@ ALTER TABLE users ENABLE ALWAYS TRIGGER users_fence_existence;
 
 -- What is to be told to every node (ADR 0023): written by the triggers below in the transaction that changes something,
 -- whoever's it is, and removed once it is told (storage/sql/changes.sql). No secret and no name, only kinds and ids.
+-- They also notify who listens (ADR 0010), if and only if it is committed.
 CREATE TABLE changes (
     change_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind       varchar(32) NOT NULL,
@@ -165,12 +166,14 @@ CREATE TABLE changes (
 CREATE FUNCTION note_revoked_session() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO changes (kind, subject_id) VALUES ('session_revoked', NEW.session_id);
+    PERFORM pg_notify('tidegate_revoked', NEW.session_id::text);
     RETURN NULL;
 END
 $$;
 CREATE FUNCTION note_changed_profile() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO changes (kind, subject_id) VALUES ('profile_changed', NEW.userid);
+    PERFORM pg_notify('tidegate_profile', NEW.userid::text);
     RETURN NULL;
 END
 $$;

@@ -213,6 +213,23 @@ def test_what_is_revoked_just_after_the_load_is_heard(database: str, monkeypatch
     asyncio.run(follow())
 
 
+def test_what_is_done_by_hand_is_told_too(database: str) -> None:
+    """Whoever relies on this line, because there is no queue or while it is away, knows no less than by the queue."""
+
+    async def do_it() -> None:
+        async with following(database, FakePrimary()) as world:
+            watcher = Watcher()
+            world.revocations.tell(watcher)
+            bob = await add_user(world)
+            session_id = await open_session(world, bob)
+            await world.outside.execute("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", session_id)
+            await world.outside.execute("UPDATE users SET full_name = 'Robert' WHERE userid = $1", bob)
+            await until(lambda: _is(watcher.told, [bob]))
+            assert await world.revocations.is_revoked(session_id)
+
+    asyncio.run(do_it())
+
+
 def test_a_feed_that_stands_still_is_not_trusted_and_comes_back(database: str) -> None:
     async def stand_still() -> None:
         primary = FakePrimary()

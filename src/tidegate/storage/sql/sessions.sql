@@ -1,6 +1,6 @@
 -- Statements on sessions. All go to the primary, whose clock alone expires anything. session_id is the primary key.
 -- "Live" is: user_id IS NOT NULL AND revoked_at IS NULL AND idle_expires_at > now().
--- Whatever revokes a session tells the feed (pg_notify) in the same transaction: both happen or neither.
+-- Whatever revokes a session tells the feed by a trigger, in the same transaction: both happen or neither (schema.sql).
 
 -- name: open_session
 -- Hot: the one write of a login, in one round trip. Primary key of users.
@@ -109,7 +109,7 @@ WITH revoked AS (
     INSERT INTO jobs (kind, user_id, detail)
     SELECT $3, user_id, jsonb_build_object('session_id', session_id) FROM revoked WHERE was_live
 )
-SELECT was_live, pg_notify('tidegate_revoked', session_id::text) FROM revoked;
+SELECT was_live FROM revoked;
 
 -- name: revoke_sessions_of_user
 -- Index on user_id. Rows are locked in the order of their keys, so two of these wait for each other instead of deadlocking.
@@ -127,7 +127,7 @@ WITH locked AS (
     INSERT INTO jobs (kind, user_id, detail)
     SELECT 'sessions_revoked', $1, jsonb_build_object('sessions', count(*)) FROM revoked WHERE was_live HAVING count(*) > 0
 )
-SELECT was_live, pg_notify('tidegate_revoked', session_id::text) FROM revoked;
+SELECT was_live FROM revoked;
 
 -- name: recent_revocations
 -- Partial index on revoked_at. The oldest first, as the feed forgets them.

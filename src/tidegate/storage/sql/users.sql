@@ -37,12 +37,9 @@ INSERT INTO jobs (kind, user_id) SELECT 'user_registered', userid FROM added;
 UPDATE users SET password = $3 WHERE userid = $1 AND password = $2 RETURNING userid;
 
 -- name: change_profile
--- Primary key. Tells every process that may remember the profile, if and only if the change is committed.
-WITH changed AS (
-    UPDATE users SET full_name = coalesce($2, full_name), birth_date = coalesce($3, birth_date) WHERE userid = $1
-    RETURNING userid, username, email, phone_number, full_name, birth_date, last_login
-)
-SELECT changed.*, pg_notify('tidegate_profile', userid::text) FROM changed;
+-- Primary key. A trigger tells every process that may remember the profile, if and only if the change is committed.
+UPDATE users SET full_name = coalesce($2, full_name), birth_date = coalesce($3, birth_date) WHERE userid = $1
+RETURNING userid, username, email, phone_number, full_name, birth_date, last_login;
 
 -- name: lock_user
 -- Primary key. Opens every transaction that ends what the stored password allows. FOR UPDATE waits for the FOR KEY SHARE of
