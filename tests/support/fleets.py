@@ -31,7 +31,11 @@ WELL = "well"
 
 @dataclass
 class Fleet:
-    """Two nodes on one database behind a HAProxy."""
+    """Two nodes on one database behind a HAProxy.
+
+    Attributes:
+        of_ours: Settings that only nodes of our release are given, from the next start on.
+    """
 
     dsn: str
     folder: Path
@@ -39,6 +43,7 @@ class Fleet:
     haproxy: EmbeddedHaproxy
     port: int
     settings: dict[str, str]
+    of_ours: dict[str, str] = field(default_factory=dict)
     _running: dict[int, contextlib.ExitStack] = field(default_factory=dict)
     _nodes: dict[int, Node] = field(default_factory=dict)
 
@@ -48,7 +53,8 @@ class Fleet:
         folder.mkdir(exist_ok=True)
         self._running[number] = stack = contextlib.ExitStack()
         port, metrics_port = self.ports[number - 1]
-        node = running_node(self.dsn, folder, source, PORT=str(port), METRICS_PORT=str(metrics_port), **self.settings)
+        settings = self.settings | (self.of_ours if source is None else {})
+        node = running_node(self.dsn, folder, source, PORT=str(port), METRICS_PORT=str(metrics_port), **settings)
         self._nodes[number] = stack.enter_context(node)
 
     def node(self, number: int) -> Node:

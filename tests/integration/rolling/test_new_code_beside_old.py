@@ -1,4 +1,7 @@
-"""A release with migrations is rolled out under load beside the old one, and nobody notices (docs/UPGRADING.md)."""
+"""A release with migrations is rolled out under load beside the old one, and nobody notices (docs/UPGRADING.md).
+
+As in production: all share a Valkey; what is new also has a NATS and a replica, of which the old release knows nothing.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -15,8 +19,12 @@ from tests.support.balancers import until_status
 from tests.support.client import PASSWORD, Client, fresh_name, fresh_phone_number
 from tests.support.commands import tidegate
 from tests.support.fleets import WELL, Caller, Fleet, a_fleet, calling
+from tests.support.measures import measure
+from tests.support.nats_servers import own_nats
 from tests.support.nodes import free_ports, running_worker
 from tests.support.older import LAST_VERSION, OlderRelease, older_release
+from tests.support.own_replicas import own_replica_of
+from tests.support.valkeys import own_valkey
 from tests.support.waiting import until
 from tests.support.wires import request
 from tidegate.embedded.postgres import EmbeddedPostgres
@@ -167,9 +175,26 @@ def each_hears_of_the_other(fleet: Fleet) -> None:
 
 JOBS_OF = "SELECT count(*) FROM jobs JOIN users ON userid = user_id WHERE username = $1 AND kind = $2"
 
+AUDIT_OF = "SELECT event FROM audit JOIN users ON userid = user_id WHERE username = $1 ORDER BY 1"
+
+RECORDED = """
+SELECT username, last_login = (SELECT max(created_at) AT TIME ZONE 'utc' FROM sessions WHERE user_id = userid) AS is_latest,
+    (SELECT count(*) FROM sessions WHERE user_id = userid) AS logins,
+    (SELECT count(*) FROM audit WHERE user_id = userid AND event = 'login_succeeded') AS audited
+FROM users WHERE username = ANY ($1) ORDER BY username
+"""
+
 
 def test_a_release_with_migrations_is_rolled_out_under_load_and_no_request_fails(postgres: EmbeddedPostgres) -> None:
-    with older_release() as older, a_fleet(postgres, older, API_PROCESSES="1") as fleet:
+    with (
+        older_release() as older,
+        own_replica_of(postgres, "rolling") as replica,
+        own_nats() as nats,
+        own_valkey() as valkey,
+        a_fleet(postgres, older, API_PROCESSES="1", CACHE_URL=valkey.url) as fleet,
+    ):
+        database = urlsplit(fleet.dsn).path.removeprefix("/")
+        fleet.of_ours |= {"QUEUE_URL": nats.url, "REPLICA_DSNS": replica.dsn(database)}
         with Client(fleet.port) as client:
             somebody = client.somebody()
         callers = [Newcomer(fleet.port, somebody) for _ in range(CALLERS)]
@@ -195,25 +220,59 @@ def forward(roll_out: RollOut) -> None:
         by_new_code = logged_in(fleet.ports[0][0])
         until(lambda: roll_out.count(JOBS_OF, by_new_code, "login_succeeded") == 0, "the old worker leaves what it knows")
         assert roll_out.count(JOBS_OF, by_new_code, "user_registered") == 1
+        assert roll_out.count("SELECT count(*) FROM changes") > 0, "who told of them?"
+        beside_a_new_worker(roll_out)
     by_old_code = logged_in(fleet.ports[1][0])
     assert roll_out.count(JOBS_OF, by_old_code, "login_succeeded") == 1
     with a_worker(roll_out, 1):
         roll_out.under_load()
         roll_out.replace_node(2)
         roll_out.under_load()
-        put = roll_out.count("SELECT max(job_id) FROM jobs UNION ALL SELECT 0 ORDER BY 1 DESC NULLS LAST LIMIT 1")
-        until(lambda: roll_out.count("SELECT count(*) FROM jobs WHERE job_id <= $1", put) == 0, "jobs are left")
-        assert roll_out.count("SELECT count(*) FROM dead_jobs") == 0
-        done = "SELECT event FROM audit JOIN users ON userid = user_id WHERE username = $1 ORDER BY 1"
+        until_done(roll_out)
         # Who was logged in by the old code is recorded by the new worker; the old one keeps no such records.
-        assert [row[0] for row in roll_out.ask_database(done, by_old_code)] == ["login_succeeded"]
-        assert [row[0] for row in roll_out.ask_database(done, by_new_code)] == ["user_registered"]
-        assert (
-            roll_out.count(
-                "SELECT count(*) FROM users WHERE username = ANY($1) AND last_login IS NULL", [by_old_code, by_new_code]
-            )
-            == 0
-        )
+        assert [row[0] for row in roll_out.ask_database(AUDIT_OF, by_old_code)] == ["login_succeeded"]
+        assert [row[0] for row in roll_out.ask_database(AUDIT_OF, by_new_code)] == ["user_registered"]
+        assert_recorded_once(roll_out, [by_old_code, by_new_code])
+        until_told(roll_out)
+
+
+def beside_a_new_worker(roll_out: RollOut) -> None:
+    """Old and new, both of nodes and of workers, with all that the new ones have."""
+    fleet = roll_out.fleet
+    with a_worker(roll_out, 1):
+        roll_out.under_load()
+        until_told(roll_out)
+        until(lambda: measure(fleet.node(1), "tidegate_feed_by_queue") == 1, "the queue tells nothing")
+        until(lambda: measure(fleet.node(1), "tidegate_replica_up") == 1, "the replica is not asked")
+        read = measure(fleet.node(1), "tidegate_user_lookups_total", outcome="replica")
+        roll_out.under_load()
+        assert measure(fleet.node(1), "tidegate_user_lookups_total", outcome="replica") > read
+        each_hears_of_the_other(fleet)
+        both = [logged_in(port) for _ in range(5) for port, _ in fleet.ports]
+        until_done(roll_out)
+        assert_recorded_once(roll_out, both)
+
+
+def until_done(roll_out: RollOut) -> None:
+    """Wait until all jobs that were put before are done, and see that none was given up."""
+    put = roll_out.count("SELECT coalesce(max(job_id), 0) FROM jobs")
+    until(lambda: roll_out.count("SELECT count(*) FROM jobs WHERE job_id <= $1", put) == 0, "jobs are left")
+    assert roll_out.count("SELECT count(*) FROM dead_jobs") == 0
+
+
+def until_told(roll_out: RollOut) -> None:
+    """Wait until all changes that were made before are told, and gone."""
+    made = roll_out.count("SELECT coalesce(max(change_id), 0) FROM changes")
+    until(lambda: roll_out.count("SELECT count(*) FROM changes WHERE change_id <= $1", made) == 0, "changes are left")
+
+
+def assert_recorded_once(roll_out: RollOut, names: list[str]) -> None:
+    """Each of *names* has logged in once: that moment is their last login, whoever did the job, and no record is double."""
+    found = roll_out.ask_database(RECORDED, names)
+    assert len(found) == len(names)
+    for row in found:
+        assert row["is_latest"], row
+        assert row["audited"] <= row["logins"] == 1, row
 
 
 def back(roll_out: RollOut, older: OlderRelease) -> None:
@@ -221,6 +280,7 @@ def back(roll_out: RollOut, older: OlderRelease) -> None:
     roll_out.replace_node(1, older.source)
     with a_worker(roll_out, 1):
         roll_out.under_load()
+        each_hears_of_the_other(roll_out.fleet)
         until(lambda: roll_out.count("SELECT count(*) FROM jobs WHERE kind = 'user_registered'") > 0, "nobody comes")
         somebody = logged_in(roll_out.fleet.ports[1][0])
         until(lambda: roll_out.count(JOBS_OF, somebody, "login_succeeded") == 0, "the old worker does nothing")
