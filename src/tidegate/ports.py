@@ -167,10 +167,15 @@ class IdempotencyKeyRemoval(Protocol):
 class Revocations(Protocol):
     """Tells whether a session has been revoked, without asking the database for each request."""
 
-    async def is_revoked(self, session_id: UUID) -> bool:
-        """Whether access tokens of *session_id* must be refused; true within 1 s of the revocation (DESIGN 5.4).
+    async def is_revoked(self, session_id: UUID, *, lives_s: float) -> bool:
+        """Whether an access token of *session_id* must be refused; true within 1 s of the revocation (DESIGN 5.4).
 
         A process that has lost the feed of revocations asks the primary instead.
+
+        Args:
+            session_id: As the token says.
+            lives_s: How long the token is valid, from its issue to its expiry: longer than a revocation is remembered, if
+                another node, or this one before it was started anew, has issued it with another setting.
 
         Raises:
             DatabaseUnavailable: The feed is lost and the primary does not answer.

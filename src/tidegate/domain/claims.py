@@ -24,6 +24,11 @@ class AccessClaims:
     token_id: str
     client_id: str
 
+    @property
+    def lives_s(self) -> int:
+        """How long the token is valid, from its issue to its expiry."""
+        return self.expires_at - self.issued_at
+
 
 @dataclass(frozen=True, slots=True)
 class RefreshGrant:

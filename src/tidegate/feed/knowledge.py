@@ -58,11 +58,13 @@ class Knowledge:
 
         Args:
             primary: Asked while nothing is proven.
-            access_token_ttl_s_max: How long an access token may live, jitter included.
+            access_token_ttl_s_max: How long an access token may live, jitter included; of one that lives longer the primary
+                is asked, for its revocation may be forgotten.
             trusted_s: How old the last proof may be; under 1 s for what `ports.Revocations` promises.
             monotonic: In seconds; tests hold it.
         """
         self._primary = primary
+        self._access_token_ttl_s_max = access_token_ttl_s_max
         self.remembered_s: Final = access_token_ttl_s_max + FORGET_MARGIN_S
         self.trusted_s: Final = trusted_s
         self._monotonic = monotonic
@@ -75,11 +77,11 @@ class Knowledge:
         """Let *watcher* hear of changes of profiles; before any line begins."""
         self._watchers.append(watcher)
 
-    async def is_revoked(self, session_id: UUID) -> bool:
+    async def is_revoked(self, session_id: UUID, *, lives_s: float = 0.0) -> bool:
         """See `ports.Revocations.is_revoked`."""
         if session_id in self._forget_at:
             return True
-        if self.is_trusted:
+        if self.is_trusted and lives_s <= self._access_token_ttl_s_max:
             return False
         return not await self._primary.is_live(session_id)
 

@@ -22,7 +22,7 @@ class Authenticate:
             Unavailable: Whether it has been revoked cannot be known now (promise P9).
         """
         claims = self.access_tokens.verify(access_token)
-        if await self.revocations.is_revoked(claims.session_id):
+        if await self.revocations.is_revoked(claims.session_id, lives_s=claims.lives_s):
             raise InvalidAccessToken
         return claims
 
@@ -36,5 +36,5 @@ class Authenticate:
 
     async def refuse_revoked(self, claims: AccessClaims) -> None:
         """Raise as a call would if the session of *claims*, which are `signed`, has been revoked."""
-        if await self.revocations.is_revoked(claims.session_id):
+        if await self.revocations.is_revoked(claims.session_id, lives_s=claims.lives_s):
             raise InvalidAccessToken

@@ -100,6 +100,25 @@ def test_revocations_are_forgotten_when_no_access_token_can_be_left() -> None:
     assert knowledge.remembered == 1
 
 
+def test_of_a_token_that_outlives_what_is_remembered_the_primary_is_asked() -> None:
+    """It was issued before the setting was lowered, or by a node where it is not yet."""
+
+    async def ask() -> None:
+        clock, revoked, live = HandMonotonic(), uuid4(), uuid4()
+        primary = FakePrimary(live)
+        knowledge = knowing(primary, clock)
+        knowledge.revoked(revoked)
+        clock.now += TTL_S + FORGET_MARGIN_S + 1
+        knowledge.forget()
+        knowledge.prove(clock.now)
+        assert not await knowledge.is_revoked(revoked, lives_s=TTL_S), "no such token is valid any more"
+        assert primary.asked == 0
+        assert await knowledge.is_revoked(revoked, lives_s=TTL_S + 1)
+        assert not await knowledge.is_revoked(live, lives_s=TTL_S + 1)
+
+    asyncio.run(ask())
+
+
 def test_watchers_hear_of_changes_and_of_every_line_that_begins() -> None:
     knowledge, watcher, bob = knowing(FakePrimary(), HandMonotonic()), Watcher(), uuid4()
     knowledge.tell(watcher)

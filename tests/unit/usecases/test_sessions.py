@@ -136,7 +136,9 @@ class TestAuthenticate:
 
     def test_a_token_of_a_live_session_is_what_it_says(self, world: World) -> None:
         pair = world.logged_in().tokens
-        assert self.authenticate(world, pair) == world.claims(pair)
+        claims = world.claims(pair)
+        assert self.authenticate(world, pair) == claims
+        assert world.revocations.lifetimes_s[-1] == claims.expires_at - claims.issued_at > 0
 
     def test_a_token_of_a_revoked_session_counts_no_more(self, world: World) -> None:
         pair = world.logged_in().tokens
