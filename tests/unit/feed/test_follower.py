@@ -22,9 +22,11 @@ class FakeStream:
     Attributes:
         opened: How many readings there have been.
         questions: What the reading of now has asked.
+        is_stuck: A question is not taken, and nothing said.
     """
 
     def __init__(self) -> None:
+        self.is_stuck = False
         self.opened = 0
         self.questions: list[Question] = []
         self.tell: Callable[[int, Told], None]
@@ -45,6 +47,8 @@ class FakeStream:
         yield self
 
     async def ask(self, question: Question) -> None:
+        if self.is_stuck:
+            await asyncio.Event().wait()
         self.questions.append(question)
 
 
@@ -62,6 +66,11 @@ class Scene:
 
     async def until_reading(self, number: int) -> None:
         await until_so(lambda: self.stream.opened == number and bool(self.stream.questions), "no reading begins")
+
+    async def until_asked(self) -> None:
+        """Wait for a question that is asked from now on."""
+        asked = len(self.stream.questions)
+        await until_so(lambda: len(self.stream.questions) > asked, "nothing is asked")
 
     def prove(self, sequence: int, told: Told | None = None) -> None:
         """Let the newest question be answered by *told*."""
@@ -120,8 +129,7 @@ def test_changes_are_heard_and_proofs_keep_the_trust() -> None:
         scene.prove(1)
         await until_so(lambda: scene.knowledge.is_trusted, "nothing is proven")
         scene.clock.now += 0.7
-        asked = len(scene.stream.questions)
-        await until_so(lambda: len(scene.stream.questions) > asked, "nothing is asked")
+        await scene.until_asked()
         scene.prove(2, Told(marker="two", revoked=(session_id,), changed=(bob,), added=(uuid4(),)))
         scene.clock.now += 0.7
         assert scene.knowledge.is_trusted
@@ -164,6 +172,96 @@ def test_after_any_doubt_another_reading_begins_and_reads_from_the_primary_anew(
         assert scene.watcher.told == ["interrupted", "interrupted"]
 
     play(story, recent)
+
+
+def test_that_changes_were_dropped_before_the_reading_began_is_no_doubt() -> None:
+    """What came before is read from the primary anyway: else each word of it would cost every process two readings."""
+
+    async def story(scene: Scene) -> None:
+        await scene.until_reading(1)
+        scene.prove(1, Told(marker="one", has_lost=True))
+        await until_so(lambda: scene.knowledge.is_trusted, "nothing is proven")
+        assert scene.stream.opened == 1
+
+    play(story, nothing)
+
+
+def test_a_listener_that_could_not_hear_has_not_heard_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(_hearing: Hearing, _told: Told) -> None:
+        raise MemoryError
+
+    async def story(scene: Scene) -> None:
+        await scene.until_reading(1)
+        scene.prove(1)
+        await until_so(lambda: scene.knowledge.is_trusted, "nothing is proven")
+        scene.clock.now += 10
+        with monkeypatch.context() as failing:
+            failing.setattr(Hearing, "hear", cannot)
+            scene.prove(2)
+        assert not scene.knowledge.is_trusted
+        await scene.until_reading(2)
+
+    play(story, nothing)
+
+
+def test_an_older_proof_that_comes_later_does_not_make_the_line_older() -> None:
+    """Else the line that stands in would be opened for nothing."""
+
+    async def story(scene: Scene) -> None:
+        await scene.until_reading(1)
+        scene.prove(1)
+        await until_so(lambda: scene.knowledge.is_trusted, "nothing is proven")
+        await scene.until_asked()
+        scene.stream.answer(Answer(scene.stream.questions[-1].number, "three", "r"))
+        scene.clock.now += 0.5
+        await scene.until_asked()
+        scene.prove(2)
+        assert scene.follower.age_s == 0
+        scene.stream.tell(3, Told(marker="three"))
+        assert scene.follower.age_s == 0
+
+    play(story, nothing)
+
+
+def test_a_message_of_which_an_answer_told_and_that_does_not_come_ends_the_reading() -> None:
+    """The relays write another stream than this one: it was deleted, say, and made anew."""
+
+    async def story(scene: Scene) -> None:
+        await scene.until_reading(1)
+        scene.prove(1)
+        await scene.until_asked()
+        scene.stream.answer(Answer(scene.stream.questions[-1].number, "elsewhere", "r"))
+        scene.clock.now += 1.1
+        await scene.until_reading(2)
+
+    play(story, nothing)
+
+
+def test_a_connection_that_takes_no_question_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.feed.follower._ASK_TIMEOUT_S", 0.01)
+
+    async def story(scene: Scene) -> None:
+        await scene.until_reading(1)
+        scene.prove(1)
+        await until_so(lambda: scene.knowledge.is_trusted, "nothing is proven")
+        late, last = scene.stream.answer, scene.stream.questions[-1].number
+        scene.stream.is_stuck = True
+        await until_so(lambda: scene.stream.opened == 2, "no other begins")
+        scene.clock.now += 10
+        late(Answer(last, "1", "r"))
+        assert not scene.knowledge.is_trusted
+
+    play(story, nothing)
+
+
+def test_what_no_token_can_be_left_of_is_forgotten_while_it_follows() -> None:
+    async def story(scene: Scene) -> None:
+        await scene.until_reading(1)
+        scene.knowledge.revoked(uuid4(), age_s=1_000.0)
+        assert scene.knowledge.remembered == 1
+        await until_so(lambda: scene.knowledge.remembered == 0, "it is remembered for ever")
+
+    play(story, nothing)
 
 
 def test_a_load_that_fails_ends_the_reading() -> None:
