@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.revocations import becomes_revoked
 from tests.contract.sessions import add_user, open_session
+from tests.fakes.knowledge import FakePrimary, HandMonotonic, Watcher
 from tests.integration.storage.worlds import (
     ACCESS_TOKEN_TTL_S_MAX,
     PostgresWorld,
@@ -28,31 +29,6 @@ from tidegate.feed.knowledge import FORGET_MARGIN_S, Knowledge
 from tidegate.storage.connections import Driver, connect
 from tidegate.storage.revocations import APPLICATION_NAME, CHANNEL, PROFILE_CHANNEL, RevocationFeed
 from tidegate.storage.statements import statements
-
-
-class HandMonotonic:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class FakePrimary:
-    """Knows which sessions are live; counts who asks."""
-
-    def __init__(self, *live: UUID) -> None:
-        self.live = set(live)
-        self.asked = 0
-        self.is_away = False
-
-    async def is_live(self, session_id: UUID) -> bool:
-        self.asked += 1
-        if self.is_away:
-            raise DatabaseUnavailable
-        return session_id in self.live
 
 
 class World(PostgresWorld):
@@ -112,19 +88,6 @@ def test_the_answer_to_a_heartbeat_comes_after_every_notice_of_what_was_acknowle
                 assert str(session_id) in heard
 
     asyncio.run(try_it())
-
-
-class Watcher:
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[UUID | str] = []
-
-    def heard(self, user_id: UUID) -> None:
-        self.told.append(user_id)
-
-    def interrupted(self) -> None:
-        self.told.append("interrupted")
 
 
 async def _is(told: list[UUID | str], expected: list[UUID | str]) -> bool:

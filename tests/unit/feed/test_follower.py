@@ -7,9 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.fakes.knowledge import FakePrimary, HandMonotonic, Watcher
 from tests.support.waiting import GIVE_UP_AFTER_S, until_so
-from tests.unit.feed.test_knowledge import FakePrimary, Watcher
-from tests.unit.feed.worlds import HandMonotonic
 from tidegate.domain.changes import Answer, Question, Told
 from tidegate.feed.follower import ChangeReading, Follower
 from tidegate.feed.hearing import Hearing

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.feed.worlds import HandMonotonic
+from tests.fakes.knowledge import HandMonotonic
 from tidegate.domain.changes import Answer
 from tidegate.feed.following import Following, StreamBroken
 

@@ -1,43 +1,15 @@
 """What is not known to be revoked is not revoked, for as long as that is proven."""
 
 import asyncio
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from tests.unit.feed.worlds import HandMonotonic
+from tests.fakes.knowledge import FakePrimary, HandMonotonic, Watcher
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.feed.knowledge import FORGET_MARGIN_S, Knowledge
 
 TTL_S = 300.0
-
-
-class FakePrimary:
-    """Knows which sessions are live; counts who asks."""
-
-    def __init__(self, *live: UUID) -> None:
-        self.live = set(live)
-        self.asked = 0
-        self.is_away = False
-
-    async def is_live(self, session_id: UUID) -> bool:
-        self.asked += 1
-        if self.is_away:
-            raise DatabaseUnavailable
-        return session_id in self.live
-
-
-class Watcher:
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[UUID | str] = []
-
-    def heard(self, user_id: UUID) -> None:
-        self.told.append(user_id)
-
-    def interrupted(self) -> None:
-        self.told.append("interrupted")
 
 
 def knowing(primary: FakePrimary, clock: HandMonotonic) -> Knowledge:

@@ -5,8 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.fakes.knowledge import HandMonotonic
 from tests.support.waiting import until_so
-from tests.unit.feed.worlds import FakeTeller, FakeWaiting, HandMonotonic
+from tests.unit.feed.worlds import FakeTeller, FakeWaiting
 from tidegate.domain.changes import Change, ChangeKind, Question
 from tidegate.feed.relay import Relay, message_of
 

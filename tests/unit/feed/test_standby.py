@@ -2,8 +2,8 @@
 
 import asyncio
 
+from tests.fakes.knowledge import HandMonotonic
 from tests.support.waiting import until_so
-from tests.unit.feed.worlds import HandMonotonic
 from tidegate.feed.standby import LATE_S, STEADY_S, StandBy
 
 

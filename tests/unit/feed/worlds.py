@@ -5,16 +5,6 @@ from collections.abc import Callable, Sequence
 from tidegate.domain.changes import Answer, Change, ChangeKind, Told
 
 
-class HandMonotonic:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class FakeWaiting:
     """`feed.relay.WaitingChanges` in a list.
 
