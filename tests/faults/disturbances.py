@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults import queue_faults
+from tests.faults import feed_faults, queue_faults
 from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
 from tests.faults.stages import Stage
@@ -327,6 +327,9 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "queue cut off": Disturbance(queue_faults.queue_cut_off),
     "queue deaf": Disturbance(queue_faults.queue_deaf),
     "queue poisoned": Disturbance(queue_faults.queue_poisoned),
+    "node's queue cut off": Disturbance(feed_faults.queue_cut_off_from_a_node),
+    "node's LISTEN cut off": Disturbance(feed_faults.listening_cut_off),
+    "node's feed cut off": Disturbance(feed_faults.feed_cut_off),
     "clock off": Disturbance(clock_off, hits_node=True, turns_clock=True),
     "roll-out": Disturbance(roll_out, hits_all=True),
 }

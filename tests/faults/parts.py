@@ -144,6 +144,7 @@ class Node:
         front: The line of the clients.
         database: Its line to the primary.
         cache: Its line to Valkey.
+        queue: Its line to NATS.
         api: Its processes.
     """
 
@@ -152,6 +153,7 @@ class Node:
     front: Line
     database: Line
     cache: Line
+    queue: Line
     api: Process
 
     def api_processes(self) -> list[int]:
@@ -240,13 +242,11 @@ class Starting:
             valkey = stack.enter_context(own_valkey())
             proxy = stack.enter_context(Proxy())
             shared = self._shared_settings()
-            nodes = [self._node(name, proxy, valkey, shared) for name in ("node-1", "node-2")]
+            nats = stack.enter_context(own_nats())
+            nodes = [self._node(name, proxy, valkey, nats, shared) for name in ("node-1", "node-2")]
             steady = self._dsn_of(proxy.line(self._leads_at))
             operator = self._environment({**shared, "PRIMARY_DSN": steady})
-            nats = stack.enter_context(own_nats())
-            at_nats = urlsplit(nats.url)
-            queue = proxy.line(lambda: Address(port=at_nats.port or 0))
-            queue_url = f"nats://{at_nats.username}:{at_nats.password}@127.0.0.1:{queue.port}"
+            queue, queue_url = _line_to(nats, proxy)
             working = self._environment({**shared, "PRIMARY_DSN": steady, "QUEUE_URL": queue_url})
             worker = Process(("worker",), working, self._folder, self._source)
             for node in nodes:
@@ -282,22 +282,30 @@ class Starting:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         return environment | {f"TIDEGATE_{name}": value for name, value in settings.items()}
 
-    def _node(self, name: str, proxy: Proxy, valkey: EmbeddedValkey, shared: Mapping[str, str]) -> Node:
+    def _node(self, name: str, proxy: Proxy, valkey: EmbeddedValkey, nats: EmbeddedNats, shared: Mapping[str, str]) -> Node:
         folder = self._folder / name
         folder.mkdir()
         port, metrics_port = free_ports(2)
         database = proxy.line(self._leads_at)
         cache = proxy.line(lambda: Address(path=Path(unquote(valkey.url.removeprefix("unix://")))))
+        queue, queue_url = _line_to(nats, proxy)
         settings = {
             **shared,
             "PORT": str(port),
             "METRICS_PORT": str(metrics_port),
             "PRIMARY_DSN": self._dsn_of(database),
             "CACHE_URL": f"valkey://127.0.0.1:{cache.port}/0",
+            "QUEUE_URL": queue_url,
             "LOG_FILE": str(folder / "api.log"),
             "REPLICA_DSNS": " ".join(replica.dsn(self._database) for replica in self._primaries.replicas),
         }
         front = proxy.line(lambda: Address(port=port))
-        return Node(
-            name, port, front, database, cache, Process(("api",), self._environment(settings), folder, self._source)
-        )
+        api = Process(("api",), self._environment(settings), folder, self._source)
+        return Node(name, port, front, database, cache, queue, api)
+
+
+def _line_to(nats: EmbeddedNats, proxy: Proxy) -> tuple[Line, str]:
+    """A new line to *nats*, and the URL that leads through it."""
+    server = urlsplit(nats.url)
+    line = proxy.line(lambda: Address(port=server.port or 0))
+    return line, f"nats://{server.username}:{server.password}@127.0.0.1:{line.port}"

@@ -17,6 +17,7 @@ from typing import Final, Self, TypeVar
 T = TypeVar("T")
 
 _AT_ONCE_BYTES: Final = 65_536
+_BEGINNING_BYTES: Final = 1_024
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER for no time: close sends RST, as a machine that has forgotten the connection does."""
 
@@ -33,6 +34,7 @@ class Weather:
         cuts_answer_after: The connection is reset when so many bytes of answers have come through; the server has then done
             what it was asked. None: never.
         times: On how many connections to do that; None: on all.
+        of: Only the connections are meant whose clients say this when they begin; None: all.
     """
 
     delay_s: float = 0.0
@@ -41,6 +43,10 @@ class Weather:
     drops_answers: bool = False
     cuts_answer_after: int | None = None
     times: int | None = None
+    of: bytes | None = None
+
+
+_FAIR: Final = Weather()
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,25 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 0
     path: Path | None = None
+
+
+@dataclass(eq=False)
+class _Connection:
+    """One that stands: its two ends, and the first that its client said."""
+
+    writers: list[asyncio.StreamWriter]
+    said: bytes = b""
+
+    def hear(self, octets: bytes) -> None:
+        if len(self.said) < _BEGINNING_BYTES:
+            self.said += octets[:_BEGINNING_BYTES]
+
+    def is_meant(self, weather: Weather) -> bool:
+        return weather.of is None or weather.of in self.said
+
+    def reset(self) -> None:
+        for writer in self.writers:
+            _reset(writer)
 
 
 class Proxy:
@@ -100,7 +125,7 @@ class Line:
         self._loop = loop
         self._upstream = upstream
         self._weather = Weather()
-        self._standing: set[asyncio.StreamWriter] = set()
+        self._standing: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
         self.cut = 0
@@ -134,11 +159,12 @@ class Line:
 
     def _turn(self, weather: Weather) -> None:
         def turn() -> None:
-            was_silent = self._weather.drops_requests or self._weather.drops_answers
-            self._weather = weather
+            before, self._weather = self._weather, weather
+            was_silent = before.drops_requests or before.drops_answers
             # Bytes were lost, so what stands cannot be mended: TCP would have sent them again, we cannot.
-            if weather.refuses or was_silent:
-                self._reset_all()
+            for connection in tuple(self._standing):
+                if (weather.refuses and connection.is_meant(weather)) or (was_silent and connection.is_meant(before)):
+                    connection.reset()
 
         self._in_loop(turn)
 
@@ -148,15 +174,18 @@ class Line:
         return done.result(10)
 
     def _reset_all(self) -> None:
-        for writer in tuple(self._standing):
-            _reset(writer)
+        for connection in tuple(self._standing):
+            connection.reset()
+
+    def _weather_of(self, connection: _Connection) -> Weather:
+        return self._weather if connection.is_meant(self._weather) else _FAIR
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._weather.refuses:
+        connection = _Connection([writer])
+        if self._weather_of(connection).refuses:
             _reset(writer)
             return
-        self._standing.add(writer)
-        upward = None
+        self._standing.add(connection)
         try:
             address = self._upstream()
             connecting = (
@@ -165,10 +194,10 @@ class Line:
                 else asyncio.open_connection(address.host, address.port)
             )
             from_server, upward = await connecting
-            self._standing.add(upward)
+            connection.writers.append(upward)
             ways = [
-                asyncio.ensure_future(self._carry(reader, upward)),
-                asyncio.ensure_future(self._carry_back(from_server, writer, upward)),
+                asyncio.ensure_future(self._carry(reader, upward, connection)),
+                asyncio.ensure_future(self._carry_back(from_server, writer, connection)),
             ]
             try:
                 # One who has sent all may still want to hear; one who has answered all has no more to say to anybody.
@@ -180,27 +209,29 @@ class Line:
         except OSError:
             _reset(writer)
         finally:
-            for each in (writer, upward):
-                if each is not None:
-                    self._standing.discard(each)
-                    each.close()
+            self._standing.discard(connection)
+            for each in connection.writers:
+                each.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection) -> None:
         while octets := await reader.read(_AT_ONCE_BYTES):
-            await self._hold_up()
-            if not self._weather.drops_requests:
+            connection.hear(octets)
+            await self._hold_up(connection)
+            if self._weather_of(connection).refuses:
+                connection.reset()
+            elif not self._weather_of(connection).drops_requests:
                 writer.write(octets)
                 await writer.drain()
-        if not self._weather.drops_requests and writer.can_write_eof():
+        if not self._weather_of(connection).drops_requests and writer.can_write_eof():
             writer.write_eof()
 
     async def _carry_back(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upward: asyncio.StreamWriter
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
     ) -> None:
         carried = 0
         while octets := await reader.read(_AT_ONCE_BYTES):
-            await self._hold_up()
-            weather = self._weather
+            await self._hold_up(connection)
+            weather = self._weather_of(connection)
             if weather.drops_answers:
                 continue
             limit = weather.cuts_answer_after
@@ -213,14 +244,14 @@ class Line:
                     weather.times -= 1
                 self.cut += 1
                 await writer.drain()
-                _reset(writer)
-                _reset(upward)
+                connection.reset()
                 return
             await writer.drain()
 
-    async def _hold_up(self) -> None:
-        if self._weather.delay_s:
-            await asyncio.sleep(self._weather.delay_s)
+    async def _hold_up(self, connection: _Connection) -> None:
+        delay_s = self._weather_of(connection).delay_s
+        if delay_s:
+            await asyncio.sleep(delay_s)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -87,11 +87,11 @@ def run(seed: int, plan: Sequence[Planned], *, source: Path | None = None, clien
             ports = {node.name: node.front.port for node in parts.nodes}
             with _working(recorder, ports, seed, clients) as visitors:
                 operator = _Operator(parts, recorder, random.Random(f"operator {seed}"))
-                _disturb(parts, recorder, plan, seed, operator)
+                strangers = _disturb(parts, recorder, plan, seed, operator)
                 healed_s = time.monotonic()
                 operator.act()
                 probing = _probe(parts, recorder, ports, seed)
-            persons = [*probing, *(person for visitor in visitors for person in visitor.persons)]
+            persons = [*strangers, *probing, *(person for visitor in visitors for person in visitor.persons)]
             _read_back(parts, recorder, persons, ports)
             _drain(parts)
             jobs = read_ledger(parts.dsn)
@@ -146,7 +146,9 @@ def _working(recorder: Recorder, ports: dict[str, int], seed: int, clients: int)
         assert visitor.fault is None, visitor.fault
 
 
-def _disturb(parts: Parts, recorder: Recorder, plan: Sequence[Planned], seed: int, operator: "_Operator") -> None:
+def _disturb(parts: Parts, recorder: Recorder, plan: Sequence[Planned], seed: int, operator: "_Operator") -> list[Person]:
+    """Let all of *plan* happen; whom the faults have registered themselves."""
+    persons: list[Person] = []
     for number, planned in enumerate(plan):
         _calm(recorder)
         operator.act()
@@ -156,10 +158,13 @@ def _disturb(parts: Parts, recorder: Recorder, plan: Sequence[Planned], seed: in
             parts.node(planned.node),
             random.Random(f"fault {number} {seed}"),
             partial(time.sleep, planned.hold_s),
+            recorder,
+            persons,
         )
         with recorder.fault(planned.name, disturbance.targets(stage)):
             disturbance.act(stage)
     _calm(recorder)
+    return persons
 
 
 def _calm(recorder: Recorder) -> None:

@@ -21,6 +21,22 @@ class TestRevokedUse:
             story.me(began)
             assert (found_by(checkers.revoked_use, story) == []) is is_well
 
+    def test_no_node_may_let_it_in_any_more_whichever_was_told(self):
+        for node in ("node-1", "node-2"):
+            story = Story()
+            story.login(0, opens="s")
+            story.log_out(2)
+            story.call(Kind.ME, 4.1, session="s", node=node)
+            assert found_by(checkers.revoked_use, story) == ["a revoked session was accepted"]
+
+    def test_a_node_that_says_it_cannot_know_lets_nobody_in(self):
+        story = Story()
+        story.login(0, opens="s")
+        story.log_out(2)
+        story.me(4.1, 503)
+        story.me(4.1, 401)
+        assert found_by(checkers.revoked_use, story) == []
+
     def test_a_logout_without_an_answer_proves_nothing(self):
         story = Story()
         story.login(0, opens="s")

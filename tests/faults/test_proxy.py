@@ -110,6 +110,22 @@ def test_a_deaf_line_lets_nothing_reach_the_server_and_a_dumb_one_nothing_come_b
                 client.recv(1024)
 
 
+def test_a_weather_of_some_connections_leaves_the_others_alone(line):
+    with connected(line) as meant, connected(line) as other:
+        for client, words in ((meant, b"I am meant"), (other, b"I am not")):
+            client.sendall(words)
+            assert client.recv(1024) == words
+        with line.weather(Weather(refuses=True, of=b"am meant")):
+            with pytest.raises(ConnectionResetError):
+                meant.recv(1024)
+            with connected(line) as late:
+                late.sendall(b"who am meant too")
+                with pytest.raises(ConnectionResetError):
+                    late.recv(1024)
+            other.sendall(b"still here")
+            assert other.recv(1024) == b"still here"
+
+
 def test_a_slow_line_takes_its_time_either_way(line):
     with line.weather(Weather(delay_s=0.1)), connected(line) as client:
         began = time.monotonic()
