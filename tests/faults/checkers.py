@@ -253,6 +253,15 @@ def deadline(history: History, *, within_s: float) -> list[Violation]:
     return found
 
 
+def honest_failures(history: History) -> list[Violation]:
+    """P9: what we cannot do now is 503; any other 5xx says that it is a bug, and then it is one."""
+    return [
+        Violation(f"a call was answered {call.status}", (call,))
+        for call in history.calls
+        if call.kind in _BY_CLIENTS and call.status is not None and call.status >= 500 and call.status != 503
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of a run, on the clock of the harness."""
@@ -340,6 +349,7 @@ def checkers(*, grace_s: float, within_s: float) -> Mapping[str, Checker]:
         "effects_once": effects_once,
         "deadline": lambda history: deadline(history, within_s=within_s),
         "recovered": recovered,
+        "honest_failures": honest_failures,
     }
 
 

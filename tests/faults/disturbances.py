@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults import feed_faults, queue_faults
+from tests.faults import feed_faults, queue_faults, storage_faults
 from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
 from tests.faults.stages import Stage
@@ -43,6 +43,7 @@ class Disturbance:
         hits_all: Whether that is so of all nodes, one after the other.
         turns_clock: Whether a clock is wrong meanwhile.
         needs_replicas: Whether somebody has to follow the primary.
+        needs_small_disk: Whether the primary must lie where little room is, which only root can arrange.
     """
 
     act: Callable[[Stage], None]
@@ -50,6 +51,7 @@ class Disturbance:
     hits_all: bool = False
     turns_clock: bool = False
     needs_replicas: bool = False
+    needs_small_disk: bool = False
 
     def targets(self, stage: Stage) -> frozenset[str]:
         """The names of the nodes that it hits."""
@@ -301,6 +303,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "worker stopped": Disturbance(worker_stopped),
     "worker killed before its effect": Disturbance(worker_killed_before_its_effect),
     "primary killed": Disturbance(primary_killed),
+    "data folder full": Disturbance(storage_faults.data_folder_full, needs_small_disk=True),
     "replica killed": Disturbance(replica_killed, needs_replicas=True),
     "replica frozen": Disturbance(replica_frozen, needs_replicas=True),
     "replicas frozen": Disturbance(replicas_frozen, needs_replicas=True),
@@ -334,6 +337,11 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "roll-out": Disturbance(roll_out, hits_all=True),
 }
 """All faults, by the names that plans and reports use."""
+
+
+def possible() -> list[str]:
+    """The names of those that whoever we are can bring about."""
+    return [name for name, each in DISTURBANCES.items() if os.geteuid() == 0 or not each.needs_small_disk]
 
 
 @contextlib.contextmanager

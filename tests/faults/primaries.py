@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.faults.small_disks import SmallDisk, small_disk
 from tests.support import servers
 from tests.support.tables import rows
 from tidegate.embedded.postgres import EmbeddedPostgres
@@ -25,11 +26,14 @@ class Primaries:
     Attributes:
         leader: Takes the writes.
         replicas: Follow it.
+        small_disk: Where the first of them has its data; None: on the disk that all else is on.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, has_small_disk: bool = False) -> None:
         """Nothing is started before `opened`."""
         self._folder = folder
+        self._has_small_disk = has_small_disk
+        self.small_disk: SmallDisk | None = None
         self._first = EmbeddedPostgres(folder / "primary", durable=True, connections_max=_CONNECTIONS_MAX)
         self._folder_of: dict[EmbeddedPostgres, Path] = {self._first: folder / "primary"}
         self._returned = 0
@@ -40,12 +44,22 @@ class Primaries:
     def opened(self) -> Iterator["Primaries"]:
         """Start the first of them, and end all."""
         self._folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must be able to enter
-        try:
-            self.leader.start()
-            yield self
-        finally:
-            for server in [*self.replicas, self.leader]:
-                server.stop()
+        with contextlib.ExitStack() as disks:
+            if self._has_small_disk:
+                self.small_disk = disks.enter_context(small_disk(self._folder_of[self._first]))
+            try:
+                self.leader.start()
+                yield self
+            finally:
+                for server in [*self.replicas, self.leader]:
+                    server.stop()
+
+    @property
+    def on_small_disk(self) -> EmbeddedPostgres:
+        """Whose data are there now: the first leader, or what it has become after a failover."""
+        return next(
+            server for server in [self.leader, *self.replicas] if self._folder_of[server] == self._folder_of[self._first]
+        )
 
     def add_replicas(self, count: int) -> None:
         """Let so many follow; from then on a commit waits for one of them."""

@@ -21,12 +21,13 @@ from typing import Final
 
 from tests.faults.calling import Caller, Calls, Person, new_person
 from tests.faults.checkers import Violation, checkers, judge, told
-from tests.faults.disturbances import DISTURBANCES
+from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.history import History, Kind, Recorder, as_json
 from tests.faults.ledger import open_ledger, read_ledger, rows_of
 from tests.faults.mutating import Mutation, mutated, mutations
 from tests.faults.parts import GRACE_S, REQUEST_DEADLINE_S, Node, Parts, Starting
 from tests.faults.primaries import Primaries
+from tests.faults.small_disks import NEEDS_ROOT
 from tests.faults.stages import Stage
 from tests.faults.workload import Visitor
 from tests.support.databases import make_migrated_database
@@ -78,7 +79,8 @@ def run(seed: int, plan: Sequence[Planned], *, source: Path | None = None, clien
         clients: How many there are.
     """
     recorder = Recorder()
-    with _folder() as folder, Primaries(folder).opened() as primaries:
+    has_small_disk = any(DISTURBANCES[each.name].needs_small_disk for each in plan)
+    with _folder() as folder, Primaries(folder, has_small_disk=has_small_disk).opened() as primaries:
         database = make_migrated_database(primaries.leader)
         open_ledger(primaries.leader.dsn(database))
         if any(DISTURBANCES[each.name].needs_replicas for each in plan):
@@ -270,6 +272,8 @@ def main() -> int:
     parser.add_argument("--each", action="store_true", help="every fault once, over several runs; --keep names a folder")
     parser.add_argument("--keep", type=Path, help="a file for the history")
     words = parser.parse_args()
+    if not set(words.faults or ()) <= set(possible()):
+        parser.error(f"{NEEDS_ROOT}: {', '.join(sorted(set(words.faults) - set(possible())))}")
     if words.each:
         return _run_each(words.seed, words.keep)
     if words.mutation:
@@ -278,7 +282,7 @@ def main() -> int:
     elif words.faults:
         history = run(words.seed, plan_of(words.seed, words.faults))
     else:
-        history = run(words.seed, plan_of(words.seed, list(DISTURBANCES), count=words.count))
+        history = run(words.seed, plan_of(words.seed, possible(), count=words.count))
     if words.keep:
         words.keep.write_text(as_json(history))
     verdicts = verdicts_of(history)
@@ -288,7 +292,7 @@ def main() -> int:
 
 def _run_each(seed: int, folder: Path | None) -> int:
     is_bad = False
-    plan = plan_of(seed, list(DISTURBANCES), count=len(DISTURBANCES))
+    plan = plan_of(seed, possible(), count=len(possible()))
     for number, first in enumerate(range(0, len(plan), _FAULTS_OF_A_RUN)):
         part = plan[first : first + _FAULTS_OF_A_RUN]
         history = run(seed + number, part)

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final
 
 from tests.faults.checkers import told
-from tests.faults.disturbances import DISTURBANCES
+from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.history import Kind, Outcome
 from tests.faults.running import plan_of, run, verdicts_of
 from tests.support.seeds import SEED
@@ -22,7 +22,7 @@ AT_LEAST: Final = {
 
 
 def test_promises_hold_while_parts_are_killed_frozen_and_cut_off():
-    plan = plan_of(SEED, list(DISTURBANCES), count=FAULTS)
+    plan = plan_of(SEED, possible(), count=FAULTS)
     again = f"python -m tests.faults.running --seed {SEED} --count {FAULTS}"
     print(again, *plan, sep="\n")
     history = run(SEED, plan)

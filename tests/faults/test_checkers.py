@@ -293,3 +293,11 @@ def test_an_unknown_outcome_is_held_against_nobody():
         for call in story.calls
     ]
     assert checkers.judge(History(seed=0, calls=tuple(unheard)), judges) == {}
+
+
+class TestHonestFailures:
+    def test_503_is_an_answer_and_any_other_5xx_is_a_bug(self):
+        for status, found in ((503, []), (None, []), (500, ["a call was answered 500"])):
+            story = Story()
+            story.login(0, status=status)
+            assert found_by(checkers.honest_failures, story) == found

@@ -1,19 +1,28 @@
 """Every fault alone, many in a row, and builds without their guards: minutes, so only with ./test --full."""
 
+import os
+
 import pytest
 
 from tests.faults.checkers import told
-from tests.faults.disturbances import DISTURBANCES
+from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.mutating import Mutation, mutated, mutations
 from tests.faults.running import plan_of, run, run_mutated, verdicts_of
+from tests.faults.small_disks import NEEDS_ROOT
 from tests.support.seeds import SEED
 
 PROMISED = {"p1", "p2", "p3", "p5", "p6", "p7", "p8", "p9", "p10", "p12"}
 """Of which a guard can be removed that one checker alone must miss."""
 
 
+ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("fault", DISTURBANCES)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=ONLY_ROOT if each.needs_small_disk else ()) for name, each in DISTURBANCES.items()],
+)
 def test_promises_hold_under_each_fault_twice(fault):
     again = f'python -m tests.faults.running --seed {SEED} --faults "{fault}" "{fault}"'
     print(again)
@@ -26,7 +35,7 @@ def test_promises_hold_under_each_fault_twice(fault):
 def test_promises_hold_under_many_faults_in_a_row(seed):
     again = f"python -m tests.faults.running --seed {seed} --count 14"
     print(again)
-    verdicts = verdicts_of(run(seed, plan_of(seed, list(DISTURBANCES), count=14)))
+    verdicts = verdicts_of(run(seed, plan_of(seed, possible(), count=14)))
     assert not verdicts, f"{again}\n{told(verdicts)}"
 
 
