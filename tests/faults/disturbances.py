@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults import feed_faults, queue_faults, storage_faults
+from tests.faults import feed_faults, outbox_faults, queue_faults, storage_faults
 from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
 from tests.faults.stages import Stage
@@ -317,6 +317,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "commits unheard": Disturbance(commits_unheard),
     "answers cut": Disturbance(answers_cut),
     "answers withheld": Disturbance(answers_withheld, hits_node=True),
+    "late commits": Disturbance(outbox_faults.late_commits),
     "user locked": Disturbance(user_locked),
     "connections exhausted": Disturbance(connections_exhausted),
     "cache frozen": Disturbance(cache_frozen),
