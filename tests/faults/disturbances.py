@@ -331,6 +331,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "queue cut off": Disturbance(queue_faults.queue_cut_off),
     "queue deaf": Disturbance(queue_faults.queue_deaf),
     "queue poisoned": Disturbance(queue_faults.queue_poisoned),
+    "queue replayed": Disturbance(queue_faults.queue_replayed),
     "node's queue cut off": Disturbance(feed_faults.queue_cut_off_from_a_node),
     "node's LISTEN cut off": Disturbance(feed_faults.listening_cut_off),
     "node's feed cut off": Disturbance(feed_faults.feed_cut_off),

@@ -27,13 +27,13 @@ _SECOND_LINE_S: Final = 1.5
 
 def queue_cut_off_from_a_node(stage: Stage) -> None:
     """One node's line to NATS; its feed goes on by LISTEN."""
-    with _ending_sessions(stage) as ending, stage.node.queue.weather(_silence(stage)):
+    with ending_sessions(stage) as ending, stage.node.queue.weather(_silence(stage)):
         ending()
 
 
 def listening_cut_off(stage: Stage) -> None:
     """One node's LISTEN, and nothing else of what it has at the primary, while it listens because the queue was away."""
-    with _ending_sessions(stage) as ending:
+    with ending_sessions(stage) as ending:
         with stage.node.queue.weather(Weather(refuses=True)):
             time.sleep(_SECOND_LINE_S)
         with stage.node.database.weather(_silence(stage, of=_LISTENING)):
@@ -43,7 +43,7 @@ def listening_cut_off(stage: Stage) -> None:
 def feed_cut_off(stage: Stage) -> None:
     """Both lines of one node at once: nobody tells it anything, and it has to ask the primary."""
     with (
-        _ending_sessions(stage) as ending,
+        ending_sessions(stage) as ending,
         stage.node.queue.weather(_silence(stage)),
         stage.node.database.weather(_silence(stage, of=_LISTENING)),
     ):
@@ -57,7 +57,7 @@ def _silence(stage: Stage, *, of: bytes | None = None) -> Weather:
 
 
 @contextlib.contextmanager
-def _ending_sessions(stage: Stage) -> Iterator[Callable[[], None]]:
+def ending_sessions(stage: Stage) -> Iterator[Callable[[], None]]:
     """What ends sessions, one after the other while the fault lasts, and presents their tokens when they are overdue."""
     with strangers(stage, _STRANGERS) as there:
         known = [(stranger, session) for stranger in there if (session := stranger.session()) is not None]

@@ -3,6 +3,8 @@
 import socket
 from urllib.parse import urlsplit
 
+from tests.faults.feed_faults import ending_sessions
+from tests.faults.nats_taps import tapped
 from tests.faults.parts import Parts
 from tests.faults.proxy import Weather
 from tests.faults.stages import Stage
@@ -51,6 +53,12 @@ def queue_poisoned(stage: Stage) -> None:
     stage.chance.shuffle(messages)
     _publish(stage.parts, messages)
     stage.hold()
+
+
+def queue_replayed(stage: Stage) -> None:
+    """All jobs and all changes that are published are published again, twice and the latest first, soon and in the end."""
+    with ending_sessions(stage) as ending, tapped(stage.parts.nats.url):
+        ending()
 
 
 def _publish(parts: Parts, messages: list[bytes]) -> None:
