@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults import feed_faults, outbox_faults, queue_faults, storage_faults
+from tests.faults import doomed_jobs, feed_faults, outbox_faults, queue_faults, storage_faults
 from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
 from tests.faults.stages import Stage
@@ -332,6 +332,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "queue deaf": Disturbance(queue_faults.queue_deaf),
     "queue poisoned": Disturbance(queue_faults.queue_poisoned),
     "queue replayed": Disturbance(queue_faults.queue_replayed),
+    "job doomed": Disturbance(doomed_jobs.job_doomed),
     "node's queue cut off": Disturbance(feed_faults.queue_cut_off_from_a_node),
     "node's LISTEN cut off": Disturbance(feed_faults.listening_cut_off),
     "node's feed cut off": Disturbance(feed_faults.feed_cut_off),

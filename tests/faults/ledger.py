@@ -1,7 +1,8 @@
 """What the primary itself writes down of jobs, in the transactions that put them, have their effects and take them out.
 
 Triggers, so it holds for every build and every worker, and what was rolled back is not in it. What was there when a job was
-taken out is looked at when the transaction commits.
+taken out is looked at when the transaction commits. A job that goes to the dead is not done. Whose job is doomed is for a
+fault to say: then no record of theirs can be written.
 """
 
 import asyncio
@@ -16,18 +17,28 @@ CREATE SCHEMA ledger;
 CREATE TABLE ledger.put (job text, kind text, userid uuid, at timestamptz);
 CREATE TABLE ledger.done (job text, latest timestamp);
 CREATE TABLE ledger.effect (userid uuid, at timestamp);
+CREATE TABLE ledger.doomed (userid uuid PRIMARY KEY);
 CREATE FUNCTION ledger.note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF tg_table_name = 'users' THEN
         INSERT INTO ledger.effect VALUES (new.userid, new.last_login);
     ELSIF tg_op = 'INSERT' THEN
         INSERT INTO ledger.put VALUES (new.job_id, new.kind, new.user_id, new.created_at);
-    ELSE
+    ELSIF NOT EXISTS (SELECT FROM dead_jobs WHERE job_id = old.job_id) THEN
         INSERT INTO ledger.done VALUES (old.job_id, (SELECT last_login FROM users WHERE users.userid = old.user_id));
     END IF;
     RETURN NULL;
 END
 $$;
+CREATE FUNCTION ledger.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM ledger.doomed WHERE userid = new.user_id) THEN
+        RAISE EXCEPTION 'doomed';
+    END IF;
+    RETURN new;
+END
+$$;
+CREATE TRIGGER ledger_refuse BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION ledger.refuse();
 CREATE TRIGGER ledger_put AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION ledger.note();
 CREATE CONSTRAINT TRIGGER ledger_done AFTER DELETE ON jobs DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION ledger.note();
@@ -53,7 +64,9 @@ def read_ledger(dsn: str) -> Jobs:
 
     async def read() -> Jobs:
         connection = await asyncpg.connect(dsn)
-        put = await connection.fetch(f"SELECT job, kind, userid::text, {_MICROSECONDS.format('at')} FROM ledger.put")
+        put = await connection.fetch(
+            f"SELECT DISTINCT job, kind, userid::text, {_MICROSECONDS.format('at')} FROM ledger.put"
+        )
         done = await connection.fetch(f"SELECT job, coalesce({_MICROSECONDS.format('latest')}, 0) FROM ledger.done")
         effects = await connection.fetch(f"SELECT userid::text, {_MICROSECONDS.format('at')} FROM ledger.effect")
         latest = await connection.fetch(
