@@ -105,6 +105,18 @@ class FaultSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a run, on the clock of the harness."""
+
+    began_s: float
+    ended_s: float
+
+    def holds(self, call: Call) -> bool:
+        """Whether *call* ended in it."""
+        return self.began_s <= call.ended_s < self.ended_s
+
+
     """A job as the transaction left it that caused it; `at_us` is when, on the primary's clock."""
 
     job: str
@@ -167,6 +179,10 @@ class History:
     def of_user(self) -> dict[str, list[Call]]:
         """The calls of each user, in the order in which they began."""
         found: dict[str, list[Call]] = {}
+    peak: Window | None = None
+    """As many logins as the nodes can hash, and no more; None: this was no storm."""
+    storm: Window | None = None
+    """Many more than that."""
         for call in sorted(self.calls, key=lambda call: call.began_s):
             if call.user:
                 found.setdefault(call.user, []).append(call)
@@ -298,6 +314,8 @@ def from_json(text: str) -> History:
 
 def shown(calls: Sequence[Call]) -> str:
     """*calls* for people, one a line, without what is not known."""
+        peak=Window(**read["peak"]) if read.get("peak") else None,
+        storm=Window(**read["storm"]) if read.get("storm") else None,
     lines = []
     for call in calls:
         told = {name: getattr(call, name) for name in _CALL_FIELDS}

@@ -220,7 +220,9 @@ class Parts:
 class Starting:
     """Starts the parts of a run and ends them again; a context."""
 
-    def __init__(self, folder: Path, primaries: Primaries, database: str, *, source: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, primaries: Primaries, database: str, *, source: Path | None = None, **settings: str
+    ) -> None:
         """Nothing happens before the block.
 
         Args:
@@ -228,11 +230,13 @@ class Starting:
             primaries: Have been started; may be killed by the run, and are left running.
             database: The name of a migrated one in them.
             source: See `Process`.
+            settings: Of all nodes and workers, other than those of every run; without TIDEGATE_.
         """
         self._folder = folder
         self._primaries = primaries
         self._database = database
         self._source = source
+        self._settings = settings
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Parts:
@@ -276,6 +280,7 @@ class Starting:
             "SIGNING_KEYS_FILE": str(keys_file),
             "REFRESH_MAC_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="),
             "ISSUER": "http://tidegate.test",
+            **self._settings,
         }
 
     def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:

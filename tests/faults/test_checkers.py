@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.faults import checkers
-from tests.faults.checkers import Window
-from tests.faults.history import Done, Effect, FaultSpan, History, Jobs, Kind, Outcome, Put
+from tests.faults.history import Done, Effect, FaultSpan, History, Jobs, Kind, Outcome, Put, Window
 from tests.faults.stories import GRACE_S, Story, found_by
 
 
@@ -245,11 +244,27 @@ class TestGoodput:
             story.call(Kind.LOGIN, 10 + number / 20, 503, to=10 + number / 20 + refused_s)
         for number in range(logins):
             story.login(10 + number / 20, to=10 + number / 20)
-        return [violation.what for violation in checkers.goodput(story.history(), peak=self.PEAK, storm=self.STORM)]
+        return [violation.what for violation in checkers.goodput(story.history(peak=self.PEAK, storm=self.STORM))]
 
     def test_a_storm_takes_a_tenth_at_most(self):
         assert self.found(logins=90) == []
         assert self.found(logins=89) == ["8.9 logins a second in the storm, 10.0 at the peak"]
+
+    def test_where_nothing_was_a_storm_nothing_is_asked_for(self):
+        story = Story()
+        story.login(0, status=503)
+        assert checkers.goodput(story.history()) == []
+
+    def test_on_a_noisy_machine_nine_in_ten_are_judged_and_a_moment_is_forgiven(self):
+        story = Story()
+        for number in range(100):
+            story.login(number / 10, to=number / 10)
+            story.login(10 + number / 20, to=10 + number / 20)
+            story.call(Kind.LOGIN, 10 + number / 20, 503, to=10 + number / 20 + (3 if number < 5 else 0.5))
+        history = story.history(peak=self.PEAK, storm=self.STORM)
+        assert checkers.goodput(history, noise_s=0.5, percent=90) == []
+        assert len(checkers.goodput(history, noise_s=0.4, percent=90)) == 1
+        assert len(checkers.goodput(history, noise_s=0.5)) == 1
 
     def test_refusals_are_quick_and_others_hardly_slower(self):
         assert self.found(logins=100, refused_s=0.5) == ["refusals took up to 500 ms (p99)"]
