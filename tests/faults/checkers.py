@@ -21,16 +21,16 @@ TOLD_WITHIN_S: Final = 1.0
 WELCOME_DUE: Final = "welcome_due"
 """The one kind of job that leaves no record."""
 
+USER_REGISTERED: Final = "user_registered"
+PASSWORD_CHANGED: Final = "password_changed"
+"""The kinds of job that tell how often something took effect."""
+
 LOGIN_SUCCEEDED: Final = "login_succeeded"
 """The kind of job whose effect is when its user last logged in."""
 
 RECOVERED_WITHIN_S: Final = 30.0
 """P12."""
 
-_BEARER: Final = frozenset({Kind.ME, Kind.CHANGE_PROFILE, Kind.CHANGE_PASSWORD, Kind.LOGOUT})
-"""Calls that present an access token."""
-
-_BY_CLIENTS: Final = _BEARER | {Kind.REGISTER, Kind.LOGIN, Kind.REFRESH}
 GOODPUT_MIN: Final = 0.5
 """P11 asks for 0.9. Two cores that nodes, primary and crowd share, and others too, show this much (docs/RELIABILITY.md)."""
 
@@ -40,6 +40,10 @@ STORM_NOISE_S: Final = 1.0
 STORM_PERCENT: Final = 90
 """Of them it is that holds for: what slows them all down for a moment there is more than 1 in 100 of them."""
 
+_BEARER: Final = frozenset({Kind.ME, Kind.CHANGE_PROFILE, Kind.CHANGE_PASSWORD, Kind.LOGOUT})
+"""Calls that present an access token."""
+
+_BY_CLIENTS: Final = _BEARER | {Kind.REGISTER, Kind.LOGIN, Kind.REFRESH}
 """Calls over HTTP, which have a deadline."""
 
 
@@ -129,7 +133,7 @@ def password_epoch(history: History) -> list[Violation]:
     for life in lives_of(history):
         for proof, label in life.proofs:
             for call in life.calls:
-                if call.outcome is not Outcome.OK or call.began_s <= proof.ended_s:
+                if call.outcome is not Outcome.OK or call.began_s <= proof.ended_s or life.is_repeated(call):
                     continue
                 if call.kind in {Kind.LOGIN, Kind.CHANGE_PASSWORD} and not life.may_follow(label, call.password):
                     found.append(Violation("an old password still works", (proof, call)))
@@ -149,7 +153,7 @@ def revoked_use(history: History) -> list[Violation]:
     for life in lives_of(history):
         ends = list(life.ends())
         for call in life.calls:
-            if call.outcome is not Outcome.OK:
+            if call.outcome is not Outcome.OK or life.is_repeated(call):
                 continue
             if call.kind in _BEARER or call.kind is Kind.REFRESH:
                 grace_s = 0.0 if call.kind is Kind.REFRESH else TOLD_WITHIN_S
@@ -202,6 +206,44 @@ def lost_answer(history: History, *, grace_s: float) -> list[Violation]:
                 before = [other for other in life.calls if other.presented == call.presented and other is not call]
                 found.append(Violation("a client was logged out", (*before, call)))
     return found
+
+
+def keyed_once(history: History) -> list[Violation]:
+    """What was asked for under an idempotency key takes effect once, and every later answer tells of that one effect.
+
+    A client's names are nobody else's, so a registration that may have been made is the only thing that could stand in the
+    way of its repetition. A change of a password tells of the session that it opened, as long as that lives.
+    """
+    found: list[Violation] = []
+    put = Counter((put.user, put.kind) for put in history.jobs.put)
+    for life in lives_of(history):
+        for calls in life.keyed.values():
+            found += _of_one_key(life, calls)
+        user = history.jobs.users.get(life.calls[0].user, "")
+        if put[user, USER_REGISTERED] > 1:
+            found.append(Violation(f"{life.calls[0].user} was registered twice"))
+        changes = {
+            call.new_password
+            for call in life.calls
+            if call.kind is Kind.CHANGE_PASSWORD and call.outcome is not Outcome.REFUSED
+        }
+        if put[user, PASSWORD_CHANGED] > len(changes):
+            found.append(Violation(f"a password of {life.calls[0].user} was changed twice by one request"))
+    return found
+
+
+def _of_one_key(life: Life, calls: Sequence[Call]) -> Iterator[Violation]:
+    first = next((call for call in calls if call.outcome is Outcome.OK), None)
+    for call in calls:
+        if call.kind is Kind.REGISTER and call.outcome is Outcome.REFUSED and life.is_repeated(call):
+            yield Violation("a registration was refused when it was repeated under its key", tuple(calls))
+        if first is None or call.kind is not Kind.CHANGE_PASSWORD or call is first:
+            continue
+        if call.outcome is Outcome.OK and call.opened != first.opened:
+            yield Violation("one key has opened two sessions", (first, call))
+        is_refused = call.outcome is Outcome.REFUSED and call.began_s > first.ended_s
+        if is_refused and not life.may_have_been_told_to_end(first.opened, before_s=call.ended_s):
+            yield Violation("a change of a password was refused when it was repeated under its key", (first, call))
 
 
 def effects_once(history: History) -> list[Violation]:
@@ -268,6 +310,8 @@ def goodput(
     share_min: float = 0.9,
     refused_within_s: float = 0.020,
     slower_at_most: float = 2.0,
+    noise_s: float = 0.0,
+    percent: int = 99,
 ) -> list[Violation]:
     """P11: in a storm as many logins succeed as at the peak, refusals are quick, /me and /refresh hardly slower.
 
@@ -308,6 +352,11 @@ def goodput(
     return found
 
 
+def _logins_per_s(history: History, window: Window) -> float:
+    good = sum(call.kind is Kind.LOGIN and call.outcome is Outcome.OK for call in history.calls if window.holds(call))
+    return good / (window.ended_s - window.began_s)
+
+
 def _took_s(call: Call) -> float:
     return call.ended_s - call.began_s
 
@@ -321,8 +370,6 @@ def recovered(history: History, *, within_s: float = RECOVERED_WITHIN_S) -> list
     found = []
     for node in history.nodes:
         probes = [call for call in history.calls if call.kind is Kind.PROBE and call.node == node]
-    noise_s: float = 0.0,
-    percent: int = 99,
         if not any(call.outcome is Outcome.OK and call.ended_s <= history.healed_s + within_s for call in probes):
             found.append(Violation(f"{node} did not recover", tuple(probes[-1:])))
     return found
@@ -345,18 +392,15 @@ def checkers(*, grace_s: float, within_s: float) -> Mapping[str, Checker]:
         "revoked_use": revoked_use,
         "live_successors": live_successors,
         "lost_answer": lambda history: lost_answer(history, grace_s=grace_s),
+        "keyed_once": keyed_once,
         "effects_once": effects_once,
         "deadline": lambda history: deadline(history, within_s=within_s),
+        "goodput": lambda history: goodput(history, share_min=GOODPUT_MIN, noise_s=STORM_NOISE_S, percent=STORM_PERCENT),
         "recovered": recovered,
     }
 
 
 def judge(history: History, judges: Mapping[str, Checker]) -> dict[str, list[Violation]]:
-def _logins_per_s(history: History, window: Window) -> float:
-    good = sum(call.kind is Kind.LOGIN and call.outcome is Outcome.OK for call in history.calls if window.holds(call))
-    return good / (window.ended_s - window.began_s)
-
-
     """What each of *judges* finds; those that find nothing are left out."""
     verdicts = {name: check(history) for name, check in judges.items()}
     return {name: found for name, found in verdicts.items() if found}
@@ -368,4 +412,3 @@ def told(verdicts: Mapping[str, Iterable[Violation]]) -> str:
         f"{name}: {len(list(found))} violations\n" + "\n".join(f"  {each}" for each in list(found)[:3])
         for name, found in verdicts.items()
     )
-        "goodput": lambda history: goodput(history, share_min=GOODPUT_MIN, noise_s=STORM_NOISE_S, percent=STORM_PERCENT),

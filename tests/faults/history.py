@@ -65,6 +65,7 @@ class Call:
         opened: The session that the answer opened.
         scope: Of a logout.
         wish: What the profile was to hold, or held.
+        key: What the request was to take effect once under, however often it is sent.
     """
 
     number: int
@@ -85,6 +86,7 @@ class Call:
     opened: str | None = None
     scope: str | None = None
     wish: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +105,6 @@ class FaultSpan:
     ended_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of a run, on the clock of the harness."""
@@ -117,6 +117,8 @@ class Window:
         return self.began_s <= call.ended_s < self.ended_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
     """A job as the transaction left it that caused it; `at_us` is when, on the primary's clock."""
 
     job: str
@@ -152,6 +154,7 @@ class Jobs:
         latest_us: What stands in the end: when each user last logged in.
         waiting: The jobs that are still there.
         audited: The jobs that have left a record, each as often as it has; None: nobody has looked.
+        users: By username, what jobs call them.
     """
 
     put: tuple[Put, ...] = ()
@@ -160,6 +163,7 @@ class Jobs:
     latest_us: dict[str, int] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
     audited: tuple[str, ...] | None = None
+    users: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +179,14 @@ class History:
     """When the last fault was healed and the probes began."""
     is_clock_off: bool = False
     """One node's clock was wrong."""
-
-    def of_user(self) -> dict[str, list[Call]]:
-        """The calls of each user, in the order in which they began."""
-        found: dict[str, list[Call]] = {}
     peak: Window | None = None
     """As many logins as the nodes can hash, and no more; None: this was no storm."""
     storm: Window | None = None
     """Many more than that."""
+
+    def of_user(self) -> dict[str, list[Call]]:
+        """The calls of each user, in the order in which they began."""
+        found: dict[str, list[Call]] = {}
         for call in sorted(self.calls, key=lambda call: call.began_s):
             if call.user:
                 found.setdefault(call.user, []).append(call)
@@ -300,6 +304,7 @@ def from_json(text: str) -> History:
         latest_us=read["jobs"]["latest_us"],
         waiting=tuple(read["jobs"]["waiting"]),
         audited=None if read["jobs"].get("audited") is None else tuple(read["jobs"]["audited"]),
+        users=read["jobs"].get("users", {}),
     )
     return History(
         seed=read["seed"],
@@ -309,13 +314,13 @@ def from_json(text: str) -> History:
         nodes=tuple(read["nodes"]),
         healed_s=read["healed_s"],
         is_clock_off=read["is_clock_off"],
+        peak=Window(**read["peak"]) if read.get("peak") else None,
+        storm=Window(**read["storm"]) if read.get("storm") else None,
     )
 
 
 def shown(calls: Sequence[Call]) -> str:
     """*calls* for people, one a line, without what is not known."""
-        peak=Window(**read["peak"]) if read.get("peak") else None,
-        storm=Window(**read["storm"]) if read.get("storm") else None,
     lines = []
     for call in calls:
         told = {name: getattr(call, name) for name in _CALL_FIELDS}
