@@ -85,28 +85,31 @@ def node_stopped(stage: Stage) -> None:
 
 
 def worker_killed(stage: Stage) -> None:
-    """kill -9 of the queue worker."""
-    stage.parts.worker.kill()
+    """kill -9 of one of the queue workers."""
+    worker = stage.chance.choice(stage.parts.workers)
+    worker.kill()
     stage.hold()
-    stage.parts.worker.start()
+    worker.start()
 
 
 def worker_stopped(stage: Stage) -> None:
-    """SIGSTOP of the queue worker, perhaps within a transaction."""
-    with standing_still(stage.parts.worker.pids()):
+    """SIGSTOP of one of the queue workers, perhaps within a transaction."""
+    with standing_still(stage.chance.choice(stage.parts.workers).pids()):
         stage.hold()
 
 
 def worker_killed_before_its_effect(stage: Stage) -> None:
-    """kill -9 of the queue worker when it holds jobs and waits for the rows that they are to change."""
+    """kill -9 of all queue workers when one holds jobs and waits for the rows that they are to change."""
     # Two connections: within a transaction one always sees the same activity.
     with _connected(stage.parts) as primary, _connected(stage.parts) as watching:
         primary.run(primary.connection.execute("BEGIN"))
         primary.run(primary.connection.execute("SELECT FROM users ORDER BY userid FOR NO KEY UPDATE"))
         _until(lambda: watching.run(_workers_wait(watching.connection)))
-        stage.parts.worker.kill()
+        for worker in stage.parts.workers:
+            worker.kill()
         primary.run(primary.connection.execute("COMMIT"))
-    stage.parts.worker.start()
+    for worker in stage.parts.workers:
+        worker.start()
 
 
 def primary_killed(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a run: two nodes, a worker, a primary and a Valkey, each of which may be killed, frozen and cut off.
+"""The processes of a run: two nodes, two workers, a primary and a Valkey, each of which may be killed, frozen and cut off.
 
 Between any two of them, and before each node, there is a `Line` that can be cut.
 """
@@ -192,9 +192,9 @@ class Parts:
 
     Attributes:
         primaries: Durable, for what they acknowledged must survive kill -9.
-        queue: The worker's line to NATS.
+        queue: The workers' line to NATS.
         database: Its name, in all of them.
-        operator: The environment of a `tidegate users` whose line to the primary is never disturbed, like the worker's.
+        operator: The environment of a `tidegate users` whose line to the primary is never disturbed, like the workers'.
     """
 
     folder: Path
@@ -204,7 +204,7 @@ class Parts:
     queue: Line
     database: str
     nodes: list[Node]
-    worker: Process
+    workers: list[Process]
     operator: Mapping[str, str]
 
     @property
@@ -252,16 +252,17 @@ class Starting:
             queue = proxy.line(lambda: Address(port=at_nats.port or 0))
             queue_url = f"nats://{at_nats.username}:{at_nats.password}@127.0.0.1:{queue.port}"
             working = self._environment({**shared, "PRIMARY_DSN": steady, "QUEUE_URL": queue_url})
-            worker = Process(("worker",), working, self._folder, self._source)
+            workers = [self._worker(name, working) for name in ("worker-1", "worker-2")]
             for node in nodes:
                 stack.callback(node.api.end)
                 node.api.start()
-            stack.callback(worker.end)
-            worker.start()
+            for worker in workers:
+                stack.callback(worker.end)
+                worker.start()
             for node in nodes:
                 node.await_ready()
             self._closing = stack.pop_all()
-            return Parts(self._folder, self._primaries, valkey, nats, queue, self._database, nodes, worker, operator)
+            return Parts(self._folder, self._primaries, valkey, nats, queue, self._database, nodes, workers, operator)
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
@@ -286,6 +287,11 @@ class Starting:
     def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         return environment | {f"TIDEGATE_{name}": value for name, value in settings.items()}
+
+    def _worker(self, name: str, settings: Mapping[str, str]) -> Process:
+        folder = self._folder / name
+        folder.mkdir()
+        return Process(("worker",), settings, folder, self._source)
 
     def _node(self, name: str, proxy: Proxy, valkey: EmbeddedValkey, shared: Mapping[str, str]) -> Node:
         folder = self._folder / name
