@@ -368,8 +368,9 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 def recovered(history: History, *, within_s: float = RECOVERED_WITHIN_S) -> list[Violation]:
     """P12: once the last fault is over every node serves everything within *within_s*, and nobody has touched it."""
     found = []
-    for node in history.nodes:
-        probes = [call for call in history.calls if call.kind is Kind.PROBE and call.node == node]
+    probed = [call for call in history.calls if call.kind is Kind.PROBE]
+    for node in dict.fromkeys([*history.nodes, *(call.node for call in probed)]):
+        probes = [call for call in probed if call.node == node]
         if not any(call.outcome is Outcome.OK and call.ended_s <= history.healed_s + within_s for call in probes):
             found.append(Violation(f"{node} did not recover", tuple(probes[-1:])))
     return found

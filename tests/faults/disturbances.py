@@ -16,7 +16,8 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults import queue_faults
+from tests.faults import balancer_faults, queue_faults
+from tests.faults.history import BALANCER
 from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
 from tests.faults.stages import Stage
@@ -42,6 +43,7 @@ class Disturbance:
         hits_node: Whether the drawn node cannot answer, or cannot be heard, meanwhile.
         hits_all: Whether that is so of all nodes, one after the other.
         turns_clock: Whether a clock is wrong meanwhile.
+        hits_balancer: Whether nobody can be reached meanwhile but past the balancer, by which all clients then come.
         needs_replicas: Whether somebody has to follow the primary.
     """
 
@@ -49,12 +51,15 @@ class Disturbance:
     hits_node: bool = False
     hits_all: bool = False
     turns_clock: bool = False
+    hits_balancer: bool = False
     needs_replicas: bool = False
 
     def targets(self, stage: Stage) -> frozenset[str]:
         """The names of the nodes that it hits."""
         if self.hits_all:
             return frozenset(node.name for node in stage.parts.nodes)
+        if self.hits_balancer:
+            return frozenset([BALANCER])
         return frozenset([stage.node.name]) if self.hits_node else frozenset()
 
 
@@ -300,6 +305,8 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "API process stopped": Disturbance(api_process_stopped, hits_node=True),
     "node killed": Disturbance(node_killed, hits_node=True),
     "node stopped": Disturbance(node_stopped, hits_node=True),
+    "balancer killed": Disturbance(balancer_faults.balancer_killed, hits_balancer=True),
+    "balancer stopped": Disturbance(balancer_faults.balancer_stopped, hits_balancer=True),
     "worker killed": Disturbance(worker_killed),
     "worker stopped": Disturbance(worker_stopped),
     "worker killed before its effect": Disturbance(worker_killed_before_its_effect),

@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
+BALANCER: Final = "balancer"
+"""Whom clients ask, in a run in which they do not know the nodes."""
+
 
 class Outcome(StrEnum):
     """How a call ended, as far as its client can tell."""

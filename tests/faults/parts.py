@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tests.faults.balancing import NODE_SETTINGS, Balancer
+from tests.faults.families import family_of, kill, kill_family
+from tests.faults.history import BALANCER
 from tests.faults.primaries import Primaries
 from tests.faults.proxy import Address, Line, Proxy
 from tests.support.client import Client
-from tests.support.lines import standing_still
 from tests.support.nats_servers import own_nats
 from tests.support.nodes import free_ports
 from tests.support.valkeys import own_valkey
@@ -31,13 +33,14 @@ from tidegate.tokens.keys import create_key_file
 
 GRACE_S: Final = 10
 REQUEST_DEADLINE_S: Final = 4.0
+RECEIVE_DEADLINE_S: Final = 4.0
 
 _SETTINGS: Final[Mapping[str, str]] = {
     "API_PROCESSES": "2",
     "DATABASE_CONNECTIONS": "4",
     "REFRESH_REUSE_GRACE_S": str(GRACE_S),
     "REQUEST_DEADLINE_MS": str(int(REQUEST_DEADLINE_S * 1000)),
-    "RECEIVE_DEADLINE_MS": "4000",
+    "RECEIVE_DEADLINE_MS": str(int(RECEIVE_DEADLINE_S * 1000)),
     "HASH_WAIT_MS_MAX": "3000",
     "DATABASE_ACQUIRE_TIMEOUT_MS": "1500",
     "DATABASE_CONNECT_TIMEOUT_MS": "2000",
@@ -97,10 +100,7 @@ class Process:
 
     def pids(self) -> list[int]:
         """It, then its children."""
-        parent = self.process.pid
-        with contextlib.suppress(FileNotFoundError):
-            return [parent, *map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())]
-        return [parent]
+        return family_of(self.process.pid)
 
     def terminate(self) -> int:
         """Ask it to stop, and wait until it has."""
@@ -109,11 +109,7 @@ class Process:
 
     def kill(self) -> None:
         """End it and its children with kill -9, all at one moment: none has time to tell the others."""
-        pids = self.pids()
-        with standing_still(pids[:1]):  # a parent that runs would start its children again
-            for pid in pids[1:]:
-                _kill(pid)
-            _kill(pids[0])
+        kill_family(self.process.pid)
         self.process.wait()
 
     def end(self) -> None:
@@ -125,13 +121,8 @@ class Process:
                 self._process.wait(_GONE_WITHIN_S)
             except subprocess.TimeoutExpired:
                 for pid in pids:
-                    _kill(pid)
+                    kill(pid)
                 self._process.wait()
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -195,6 +186,7 @@ class Parts:
         queue: The workers' line to NATS.
         database: Its name, in all of them.
         operator: The environment of a `tidegate users` whose line to the primary is never disturbed, like the workers'.
+        balancer: Before the nodes; None: clients know them.
     """
 
     folder: Path
@@ -206,6 +198,17 @@ class Parts:
     nodes: list[Node]
     workers: list[Process]
     operator: Mapping[str, str]
+    balancer: Balancer | None
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where clients come, by the names that histories have."""
+        return self.ports_of_nodes if self.balancer is None else {BALANCER: self.balancer.port}
+
+    @property
+    def ports_of_nodes(self) -> dict[str, int]:
+        """Where each node is asked for itself."""
+        return {node.name: node.front.port for node in self.nodes}
 
     @property
     def dsn(self) -> str:
@@ -221,7 +224,14 @@ class Starting:
     """Starts the parts of a run and ends them again; a context."""
 
     def __init__(
-        self, folder: Path, primaries: Primaries, database: str, *, source: Path | None = None, **settings: str
+        self,
+        folder: Path,
+        primaries: Primaries,
+        database: str,
+        *,
+        source: Path | None = None,
+        is_balanced: bool = False,
+        **settings: str,
     ) -> None:
         """Nothing happens before the block.
 
@@ -230,13 +240,15 @@ class Starting:
             primaries: Have been started; may be killed by the run, and are left running.
             database: The name of a migrated one in them.
             source: See `Process`.
+            is_balanced: Clients go through HAProxy.
             settings: Of all nodes and workers, other than those of every run; without TIDEGATE_.
         """
         self._folder = folder
         self._primaries = primaries
         self._database = database
         self._source = source
-        self._settings = settings
+        self._is_balanced = is_balanced
+        self._settings = (NODE_SETTINGS if is_balanced else {}) | settings
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Parts:
@@ -261,11 +273,24 @@ class Starting:
                 worker.start()
             for node in nodes:
                 node.await_ready()
+            balancer = self._balancer(nodes, stack) if self._is_balanced else None
             self._closing = stack.pop_all()
-            return Parts(self._folder, self._primaries, valkey, nats, queue, self._database, nodes, workers, operator)
+            return Parts(
+                self._folder, self._primaries, valkey, nats, queue, self._database, nodes, workers, operator, balancer
+            )
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+    def _balancer(self, nodes: Sequence[Node], stack: contextlib.ExitStack) -> Balancer:
+        balancer = Balancer.before(
+            [node.front.port for node in nodes],
+            self._folder / BALANCER,
+            request_deadline_s=REQUEST_DEADLINE_S,
+            receive_deadline_s=RECEIVE_DEADLINE_S,
+        )
+        stack.enter_context(balancer.haproxy)
+        return balancer
 
     def _leads_at(self) -> Address:
         return Address(path=self._primaries.leader.socket_folder / f".s.PGSQL.{PORT}")

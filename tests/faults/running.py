@@ -34,6 +34,17 @@ CLIENTS: Final = 8
 WITHIN_S: Final = REQUEST_DEADLINE_S + 5.0
 """For P10: the nodes' deadline, and what a machine that does much else may add to it."""
 
+BEHIND_A_BALANCER: Final = (
+    "node killed",
+    "balancer killed",
+    "API process killed",
+    "roll-out",
+    "balancer stopped",
+    "answers cut",
+    "node stopped",
+)
+"""What clients who do not know the nodes are to be tried with; any other may come with these."""
+
 _CALM_S: Final = 1.0
 _CALM_CALLS: Final = 300
 _CALM_S_MAX: Final = 12.0
@@ -60,7 +71,14 @@ def plan_of(seed: int, names: Sequence[str], *, count: int | None = None, hold_s
     return [Planned(name, chance.choice(("node-1", "node-2")), hold_s or chance.uniform(*_HOLD_S)) for name in drawn]
 
 
-def run(seed: int, plan: Sequence[Planned], *, source: Path | None = None, clients: int = CLIENTS) -> History:
+def run(
+    seed: int,
+    plan: Sequence[Planned],
+    *,
+    source: Path | None = None,
+    clients: int = CLIENTS,
+    is_balanced: bool = False,
+) -> History:
     """Let everything happen, and return what did.
 
     Call it from the main thread: servers end when the thread that started them ends.
@@ -70,21 +88,23 @@ def run(seed: int, plan: Sequence[Planned], *, source: Path | None = None, clien
         plan: The faults, one after the other.
         source: The folder of another build's package; None: ours.
         clients: How many there are.
+        is_balanced: They go through the load balancer, as they do in any case when the plan hits it.
     """
+    is_balanced |= any(DISTURBANCES[each.name].hits_balancer for each in plan)
     recorder = Recorder()
     with own_folder() as folder, Primaries(folder).opened() as primaries:
         database = make_migrated_database(primaries.leader)
         open_ledger(primaries.leader.dsn(database))
         if any(DISTURBANCES[each.name].needs_replicas for each in plan):
             primaries.add_replicas(_REPLICAS)
-        with Starting(folder, primaries, database, source=source) as parts:
-            ports = {node.name: node.front.port for node in parts.nodes}
+        with Starting(folder, primaries, database, source=source, is_balanced=is_balanced) as parts:
+            ports = parts.ports
             with _working(recorder, ports, seed, clients) as visitors:
                 operator = _Operator(parts, recorder, random.Random(f"operator {seed}"))
                 _disturb(parts, recorder, plan, seed, operator)
                 healed_s = time.monotonic()
                 operator.act()
-                probing = probe(recorder, ports, seed)
+                probing = probe(recorder, parts.ports_of_nodes | ports, seed)
             persons = [*probing, *(person for visitor in visitors for person in visitor.persons)]
             read_back(parts, recorder, persons, ports)
             drain(parts)
@@ -194,6 +214,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=8, help="how many faults are drawn")
     parser.add_argument("--faults", nargs="+", choices=sorted(DISTURBANCES), help="these, in this order")
+    parser.add_argument("--balanced", action="store_true", help="clients go through the load balancer")
     parser.add_argument("--storm", action="store_true", help="more logins than can be hashed, and nothing else")
     parser.add_argument("--mutation", choices=[each.name for each in mutations()], help="under its faults, on its build")
     parser.add_argument("--each", action="store_true", help="every fault once, over several runs; --keep names a folder")
@@ -207,9 +228,10 @@ def main() -> int:
     elif words.storm:
         history = run_storm(words.seed)
     elif words.faults:
-        history = run(words.seed, plan_of(words.seed, words.faults))
+        history = run(words.seed, plan_of(words.seed, words.faults), is_balanced=words.balanced)
     else:
-        history = run(words.seed, plan_of(words.seed, list(DISTURBANCES), count=words.count))
+        plan = plan_of(words.seed, list(DISTURBANCES), count=words.count)
+        history = run(words.seed, plan, is_balanced=words.balanced)
     if words.keep:
         words.keep.write_text(as_json(history))
     verdicts = verdicts_of(history)
@@ -219,9 +241,10 @@ def main() -> int:
 
 def _run_each(seed: int, folder: Path | None) -> int:
     is_bad = False
-    plan = plan_of(seed, list(DISTURBANCES), count=len(DISTURBANCES))
+    unbalanced = [name for name, each in DISTURBANCES.items() if not each.hits_balancer]
+    plan = plan_of(seed, unbalanced, count=len(unbalanced))
     parts = [plan[first : first + _FAULTS_OF_A_RUN] for first in range(0, len(plan), _FAULTS_OF_A_RUN)]
-    for number, part in enumerate([*parts, None]):
+    for number, part in enumerate([*parts, plan_of(seed, BEHIND_A_BALANCER), None]):
         history = run_storm(seed) if part is None else run(seed + number, part)
         if folder is not None:
             folder.mkdir(exist_ok=True)

@@ -65,7 +65,7 @@ def run_storm(seed: int, *, source: Path | None = None) -> History:
         open_ledger(primaries.leader.dsn(database))
         asyncio.run(_fill(primaries.leader.dsn(database)))
         with Starting(folder, primaries, database, source=source, HASH_PROFILE=_PROFILE.name) as parts:
-            ports = {node.name: node.front.port for node in parts.nodes}
+            ports = parts.ports
             peak, storm = asyncio.run(_weather(recorder, ports))
             healed_s = time.monotonic()
             read_back(parts, recorder, probe(recorder, ports, seed), ports)

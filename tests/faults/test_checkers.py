@@ -284,6 +284,12 @@ class TestRecovered:
             found = checkers.recovered(story.history(nodes=("node-1",), healed_s=10.0))
             assert len(found) == wrong, (node, status, to)
 
+    def test_a_node_that_was_asked_past_the_balancer_has_to_serve_too(self):
+        story = Story()
+        story.call(Kind.PROBE, 11, node="balancer")
+        story.call(Kind.PROBE, 11, None, node="node-1")
+        assert len(checkers.recovered(story.history(nodes=("balancer",), healed_s=10.0))) == 1
+
 
 def test_an_unknown_outcome_is_held_against_nobody():
     """Every call of a story that broke every promise, without its answers, proves nothing."""

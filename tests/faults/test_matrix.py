@@ -5,7 +5,7 @@ import pytest
 from tests.faults.checkers import told
 from tests.faults.disturbances import DISTURBANCES
 from tests.faults.mutating import Mutation, mutated, mutations
-from tests.faults.running import plan_of, run, run_mutated, verdicts_of
+from tests.faults.running import BEHIND_A_BALANCER, plan_of, run, run_mutated, verdicts_of
 from tests.faults.storming import STORM, run_storm
 from tests.support.seeds import SEED
 
@@ -28,6 +28,17 @@ def test_promises_hold_under_many_faults_in_a_row(seed):
     again = f"python -m tests.faults.running --seed {seed} --count 14"
     print(again)
     verdicts = verdicts_of(run(seed, plan_of(seed, list(DISTURBANCES), count=14)))
+    assert not verdicts, f"{again}\n{told(verdicts)}"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(SEED, SEED + 2))
+def test_promises_hold_for_clients_who_go_through_the_load_balancer(seed):
+    again = f"python -m tests.faults.running --seed {seed} --balanced --faults " + " ".join(
+        f'"{name}"' for name in BEHIND_A_BALANCER
+    )
+    print(again)
+    verdicts = verdicts_of(run(seed, plan_of(seed, BEHIND_A_BALANCER), is_balanced=True))
     assert not verdicts, f"{again}\n{told(verdicts)}"
 
 
