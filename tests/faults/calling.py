@@ -98,13 +98,18 @@ class Caller:
             self._forget(node)
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)
 
-    def form(self, node: str, path: str, fields: Mapping[str, str], token: str | None = None) -> Reply:
+    def form(
+        self, node: str, path: str, fields: Mapping[str, str], token: str | None = None, key: str | None = None
+    ) -> Reply:
         """POST *fields*."""
-        return self.send(node, "POST", path, urlencode(fields).encode(), {"Content-Type": FORM} | _bearer(token))
+        headers = {"Content-Type": FORM} | _bearer(token) | _keyed(key)
+        return self.send(node, "POST", path, urlencode(fields).encode(), headers)
 
-    def json(self, node: str, method: str, path: str, members: bytes, token: str | None = None) -> Reply:
+    def json(
+        self, node: str, method: str, path: str, members: bytes, token: str | None = None, key: str | None = None
+    ) -> Reply:
         """Send *members*."""
-        return self.send(node, method, path, members, {"Content-Type": JSON} | _bearer(token))
+        return self.send(node, method, path, members, {"Content-Type": JSON} | _bearer(token) | _keyed(key))
 
     def close(self) -> None:
         """Hang up."""
@@ -121,6 +126,10 @@ def _bearer(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
+def _keyed(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
+
+
 @dataclass
 class Calls:
     """The calls that a client can make, each recorded; they return the status, or None where no answer came."""
@@ -129,15 +138,16 @@ class Calls:
     recorder: Recorder
     caller: Caller
 
-    def register(self, person: Person, node: str) -> int | None:
+    def register(self, person: Person, node: str, key: str | None = None) -> int | None:
         members = {**person.names, "password": person.password(0)}
         body = ("{" + ",".join(f'"{name}":"{value}"' for name, value in members.items()) + "}").encode()
         return self._asked(
             Kind.REGISTER,
             node,
-            lambda: self.caller.json(node, "POST", "/register", body),
+            lambda: self.caller.json(node, "POST", "/register", body, key=key),
             user=person.username,
             password=0,
+            key=key,
         )[0]
 
     def log_in(self, person: Person, node: str, label: int, named_by: str) -> tuple[int | None, Session | None]:
@@ -194,17 +204,18 @@ class Calls:
         )[0]
 
     def change_password(
-        self, person: Person, node: str, session: Session, current: int, new: int
+        self, person: Person, node: str, session: Session, current: int, new: int, key: str | None = None
     ) -> tuple[int | None, Session | None]:
         fields = {"current_password": person.password(current), "new_password": person.password(new)}
         return self._asked(
             Kind.CHANGE_PASSWORD,
             node,
-            lambda: self.caller.form(node, "/me/password", fields, session.access_token),
+            lambda: self.caller.form(node, "/me/password", fields, session.access_token, key),
             user=person.username,
             session=session.session_id,
             password=current,
             new_password=new,
+            key=key,
         )
 
     def _asked(self, kind: Kind, node: str, ask: Callable[[], Reply], **known: Any) -> tuple[int | None, Session | None]:

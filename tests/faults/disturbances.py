@@ -16,7 +16,8 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from tests.faults import doomed_jobs, feed_faults, outbox_faults, queue_faults, storage_faults
+from tests.faults import balancer_faults, doomed_jobs, feed_faults, outbox_faults, queue_faults, storage_faults
+from tests.faults.history import BALANCER
 from tests.faults.parts import Parts
 from tests.faults.proxy import Line, Weather
 from tests.faults.stages import Stage
@@ -42,6 +43,7 @@ class Disturbance:
         hits_node: Whether the drawn node cannot answer, or cannot be heard, meanwhile.
         hits_all: Whether that is so of all nodes, one after the other.
         turns_clock: Whether a clock is wrong meanwhile.
+        hits_balancer: Whether nobody can be reached meanwhile but past the balancer, by which all clients then come.
         needs_replicas: Whether somebody has to follow the primary.
         needs_small_disk: Whether the primary must lie where little room is, which only root can arrange.
     """
@@ -50,6 +52,7 @@ class Disturbance:
     hits_node: bool = False
     hits_all: bool = False
     turns_clock: bool = False
+    hits_balancer: bool = False
     needs_replicas: bool = False
     needs_small_disk: bool = False
 
@@ -57,6 +60,8 @@ class Disturbance:
         """The names of the nodes that it hits."""
         if self.hits_all:
             return frozenset(node.name for node in stage.parts.nodes)
+        if self.hits_balancer:
+            return frozenset([BALANCER])
         return frozenset([stage.node.name]) if self.hits_node else frozenset()
 
 
@@ -87,28 +92,31 @@ def node_stopped(stage: Stage) -> None:
 
 
 def worker_killed(stage: Stage) -> None:
-    """kill -9 of the queue worker."""
-    stage.parts.worker.kill()
+    """kill -9 of one of the queue workers."""
+    worker = stage.chance.choice(stage.parts.workers)
+    worker.kill()
     stage.hold()
-    stage.parts.worker.start()
+    worker.start()
 
 
 def worker_stopped(stage: Stage) -> None:
-    """SIGSTOP of the queue worker, perhaps within a transaction."""
-    with standing_still(stage.parts.worker.pids()):
+    """SIGSTOP of one of the queue workers, perhaps within a transaction."""
+    with standing_still(stage.chance.choice(stage.parts.workers).pids()):
         stage.hold()
 
 
 def worker_killed_before_its_effect(stage: Stage) -> None:
-    """kill -9 of the queue worker when it holds jobs and waits for the rows that they are to change."""
+    """kill -9 of all queue workers when one holds jobs and waits for the rows that they are to change."""
     # Two connections: within a transaction one always sees the same activity.
     with _connected(stage.parts) as primary, _connected(stage.parts) as watching:
         primary.run(primary.connection.execute("BEGIN"))
         primary.run(primary.connection.execute("SELECT FROM users ORDER BY userid FOR NO KEY UPDATE"))
         _until(lambda: watching.run(_workers_wait(watching.connection)))
-        stage.parts.worker.kill()
+        for worker in stage.parts.workers:
+            worker.kill()
         primary.run(primary.connection.execute("COMMIT"))
-    stage.parts.worker.start()
+    for worker in stage.parts.workers:
+        worker.start()
 
 
 def primary_killed(stage: Stage) -> None:
@@ -299,6 +307,8 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "API process stopped": Disturbance(api_process_stopped, hits_node=True),
     "node killed": Disturbance(node_killed, hits_node=True),
     "node stopped": Disturbance(node_stopped, hits_node=True),
+    "balancer killed": Disturbance(balancer_faults.balancer_killed, hits_balancer=True),
+    "balancer stopped": Disturbance(balancer_faults.balancer_stopped, hits_balancer=True),
     "worker killed": Disturbance(worker_killed),
     "worker stopped": Disturbance(worker_stopped),
     "worker killed before its effect": Disturbance(worker_killed_before_its_effect),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.checkers import acked_present, effects_once
-from tests.faults.history import Call, FaultSpan, History, Kind, Outcome, from_json
+from tests.faults.history import BALANCER, Call, FaultSpan, History, Kind, Outcome, from_json
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "RELIABILITY.md"
 BEGIN: Final = "<!-- Made by python -m tests.faults.figures; do not edit. -->"
@@ -49,7 +49,8 @@ def figures(histories: Sequence[History]) -> list[Figures]:
     by_fault: dict[str, list[tuple[History, FaultSpan]]] = {}
     for history in histories:
         for span in history.faults:
-            by_fault.setdefault(span.name, []).append((history, span))
+            name = f"{span.name}, behind the balancer" if BALANCER in history.nodes else span.name
+            by_fault.setdefault(name, []).append((history, span))
     return [_of(name, found) for name, found in sorted(by_fault.items())]
 
 

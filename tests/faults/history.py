@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
+BALANCER: Final = "balancer"
+"""Whom clients ask, in a run in which they do not know the nodes."""
+
 
 class Outcome(StrEnum):
     """How a call ended, as far as its client can tell."""
@@ -65,6 +68,7 @@ class Call:
         opened: The session that the answer opened.
         scope: Of a logout.
         wish: What the profile was to hold, or held.
+        key: What the request was to take effect once under, however often it is sent.
     """
 
     number: int
@@ -85,6 +89,7 @@ class Call:
     opened: str | None = None
     scope: str | None = None
     wish: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,18 @@ class FaultSpan:
     targets: frozenset[str]
     began_s: float
     ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a run, on the clock of the harness."""
+
+    began_s: float
+    ended_s: float
+
+    def holds(self, call: Call) -> bool:
+        """Whether *call* ended in it."""
+        return self.began_s <= call.ended_s < self.ended_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +157,7 @@ class Jobs:
         latest_us: What stands in the end: when each user last logged in.
         waiting: The jobs that are still there.
         audited: The jobs that have left a record, each as often as it has; None: nobody has looked.
+        users: By username, what jobs call them.
     """
 
     put: tuple[Put, ...] = ()
@@ -148,6 +166,7 @@ class Jobs:
     latest_us: dict[str, int] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
     audited: tuple[str, ...] | None = None
+    users: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +182,10 @@ class History:
     """When the last fault was healed and the probes began."""
     is_clock_off: bool = False
     """One node's clock was wrong."""
+    peak: Window | None = None
+    """As many logins as the nodes can hash, and no more; None: this was no storm."""
+    storm: Window | None = None
+    """Many more than that."""
 
     def of_user(self) -> dict[str, list[Call]]:
         """The calls of each user, in the order in which they began."""
@@ -284,6 +307,7 @@ def from_json(text: str) -> History:
         latest_us=read["jobs"]["latest_us"],
         waiting=tuple(read["jobs"]["waiting"]),
         audited=None if read["jobs"].get("audited") is None else tuple(read["jobs"]["audited"]),
+        users=read["jobs"].get("users", {}),
     )
     return History(
         seed=read["seed"],
@@ -293,6 +317,8 @@ def from_json(text: str) -> History:
         nodes=tuple(read["nodes"]),
         healed_s=read["healed_s"],
         is_clock_off=read["is_clock_off"],
+        peak=Window(**read["peak"]) if read.get("peak") else None,
+        storm=Window(**read["storm"]) if read.get("storm") else None,
     )
 
 

@@ -73,6 +73,7 @@ def read_ledger(dsn: str) -> Jobs:
             f"SELECT userid::text, {_MICROSECONDS.format('last_login')} FROM users WHERE last_login IS NOT NULL"
         )
         audited = await connection.fetch("SELECT job_id::text FROM audit")
+        users = await connection.fetch("SELECT username, userid::text FROM users WHERE username IS NOT NULL")
         waiting = await connection.fetch("SELECT job_id::text FROM jobs")
         await connection.close()
         return Jobs(
@@ -82,6 +83,7 @@ def read_ledger(dsn: str) -> Jobs:
             latest_us={row[0]: row[1] for row in latest},
             waiting=tuple(row[0] for row in waiting),
             audited=tuple(row[0] for row in audited),
+            users={row[0]: row[1] for row in users},
         )
 
     return asyncio.run(read())

@@ -1,4 +1,4 @@
-"""The processes of a run: two nodes, a worker, a primary and a Valkey, each of which may be killed, frozen and cut off.
+"""The processes of a run: two nodes, two workers, a primary and a Valkey, each of which may be killed, frozen and cut off.
 
 Between any two of them, and before each node, there is a `Line` that can be cut.
 """
@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tests.faults.balancing import NODE_SETTINGS, Balancer
+from tests.faults.families import family_of, kill, kill_family
+from tests.faults.history import BALANCER
 from tests.faults.primaries import Primaries
 from tests.faults.proxy import Address, Line, Proxy
 from tests.support.client import Client
-from tests.support.lines import standing_still
 from tests.support.nats_servers import own_nats
 from tests.support.nodes import free_ports
 from tests.support.valkeys import own_valkey
@@ -31,13 +33,14 @@ from tidegate.tokens.keys import create_key_file
 
 GRACE_S: Final = 10
 REQUEST_DEADLINE_S: Final = 4.0
+RECEIVE_DEADLINE_S: Final = 4.0
 
 _SETTINGS: Final[Mapping[str, str]] = {
     "API_PROCESSES": "2",
     "DATABASE_CONNECTIONS": "4",
     "REFRESH_REUSE_GRACE_S": str(GRACE_S),
     "REQUEST_DEADLINE_MS": str(int(REQUEST_DEADLINE_S * 1000)),
-    "RECEIVE_DEADLINE_MS": "4000",
+    "RECEIVE_DEADLINE_MS": str(int(RECEIVE_DEADLINE_S * 1000)),
     "HASH_WAIT_MS_MAX": "3000",
     "DATABASE_ACQUIRE_TIMEOUT_MS": "1500",
     "DATABASE_CONNECT_TIMEOUT_MS": "2000",
@@ -97,10 +100,7 @@ class Process:
 
     def pids(self) -> list[int]:
         """It, then its children."""
-        parent = self.process.pid
-        with contextlib.suppress(FileNotFoundError):
-            return [parent, *map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())]
-        return [parent]
+        return family_of(self.process.pid)
 
     def terminate(self) -> int:
         """Ask it to stop, and wait until it has."""
@@ -109,11 +109,7 @@ class Process:
 
     def kill(self) -> None:
         """End it and its children with kill -9, all at one moment: none has time to tell the others."""
-        pids = self.pids()
-        with standing_still(pids[:1]):  # a parent that runs would start its children again
-            for pid in pids[1:]:
-                _kill(pid)
-            _kill(pids[0])
+        kill_family(self.process.pid)
         self.process.wait()
 
     def end(self) -> None:
@@ -125,13 +121,8 @@ class Process:
                 self._process.wait(_GONE_WITHIN_S)
             except subprocess.TimeoutExpired:
                 for pid in pids:
-                    _kill(pid)
+                    kill(pid)
                 self._process.wait()
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -194,9 +185,10 @@ class Parts:
 
     Attributes:
         primaries: Durable, for what they acknowledged must survive kill -9.
-        queue: The worker's line to NATS.
+        queue: The workers' line to NATS.
         database: Its name, in all of them.
-        operator: The environment of a `tidegate users` whose line to the primary is never disturbed, like the worker's.
+        operator: The environment of a `tidegate users` whose line to the primary is never disturbed, like the workers'.
+        balancer: Before the nodes; None: clients know them.
     """
 
     folder: Path
@@ -206,8 +198,19 @@ class Parts:
     queue: Line
     database: str
     nodes: list[Node]
-    worker: Process
+    workers: list[Process]
     operator: Mapping[str, str]
+    balancer: Balancer | None
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where clients come, by the names that histories have."""
+        return self.ports_of_nodes if self.balancer is None else {BALANCER: self.balancer.port}
+
+    @property
+    def ports_of_nodes(self) -> dict[str, int]:
+        """Where each node is asked for itself."""
+        return {node.name: node.front.port for node in self.nodes}
 
     @property
     def dsn(self) -> str:
@@ -222,7 +225,16 @@ class Parts:
 class Starting:
     """Starts the parts of a run and ends them again; a context."""
 
-    def __init__(self, folder: Path, primaries: Primaries, database: str, *, source: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        primaries: Primaries,
+        database: str,
+        *,
+        source: Path | None = None,
+        is_balanced: bool = False,
+        **settings: str,
+    ) -> None:
         """Nothing happens before the block.
 
         Args:
@@ -230,11 +242,15 @@ class Starting:
             primaries: Have been started; may be killed by the run, and are left running.
             database: The name of a migrated one in them.
             source: See `Process`.
+            is_balanced: Clients go through HAProxy.
+            settings: Of all nodes and workers, other than those of every run; without TIDEGATE_.
         """
         self._folder = folder
         self._primaries = primaries
         self._database = database
         self._source = source
+        self._is_balanced = is_balanced
+        self._settings = (NODE_SETTINGS if is_balanced else {}) | settings
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Parts:
@@ -248,19 +264,33 @@ class Starting:
             operator = self._environment({**shared, "PRIMARY_DSN": steady})
             queue, queue_url = _line_to(nats, proxy)
             working = self._environment({**shared, "PRIMARY_DSN": steady, "QUEUE_URL": queue_url})
-            worker = Process(("worker",), working, self._folder, self._source)
+            workers = [self._worker(name, working) for name in ("worker-1", "worker-2")]
             for node in nodes:
                 stack.callback(node.api.end)
                 node.api.start()
-            stack.callback(worker.end)
-            worker.start()
+            for worker in workers:
+                stack.callback(worker.end)
+                worker.start()
             for node in nodes:
                 node.await_ready()
+            balancer = self._balancer(nodes, stack) if self._is_balanced else None
             self._closing = stack.pop_all()
-            return Parts(self._folder, self._primaries, valkey, nats, queue, self._database, nodes, worker, operator)
+            return Parts(
+                self._folder, self._primaries, valkey, nats, queue, self._database, nodes, workers, operator, balancer
+            )
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+    def _balancer(self, nodes: Sequence[Node], stack: contextlib.ExitStack) -> Balancer:
+        balancer = Balancer.before(
+            [node.front.port for node in nodes],
+            self._folder / BALANCER,
+            request_deadline_s=REQUEST_DEADLINE_S,
+            receive_deadline_s=RECEIVE_DEADLINE_S,
+        )
+        stack.enter_context(balancer.haproxy)
+        return balancer
 
     def _leads_at(self) -> Address:
         return Address(path=self._primaries.leader.socket_folder / f".s.PGSQL.{PORT}")
@@ -276,11 +306,17 @@ class Starting:
             "SIGNING_KEYS_FILE": str(keys_file),
             "REFRESH_MAC_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="),
             "ISSUER": "http://tidegate.test",
+            **self._settings,
         }
 
     def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         return environment | {f"TIDEGATE_{name}": value for name, value in settings.items()}
+
+    def _worker(self, name: str, settings: Mapping[str, str]) -> Process:
+        folder = self._folder / name
+        folder.mkdir()
+        return Process(("worker",), settings, folder, self._source)
 
     def _node(self, name: str, proxy: Proxy, valkey: EmbeddedValkey, nats: EmbeddedNats, shared: Mapping[str, str]) -> Node:
         folder = self._folder / name

@@ -4,6 +4,8 @@ What is acknowledged must outlive a failover, so wherever somebody follows, a co
 """
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,16 @@ _CONNECTIONS_MAX: Final = 60
 """Few, so that they can be exhausted."""
 
 _SYNCHRONOUS: Final = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'"
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for one run, which is gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-faults-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Primaries:

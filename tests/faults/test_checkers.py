@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.faults import checkers
-from tests.faults.checkers import Window
-from tests.faults.history import Done, Effect, FaultSpan, History, Jobs, Kind, Outcome, Put
+from tests.faults.history import Done, Effect, FaultSpan, History, Jobs, Kind, Outcome, Put, Window
 from tests.faults.stories import GRACE_S, Story, found_by
 
 
@@ -245,11 +244,27 @@ class TestGoodput:
             story.call(Kind.LOGIN, 10 + number / 20, 503, to=10 + number / 20 + refused_s)
         for number in range(logins):
             story.login(10 + number / 20, to=10 + number / 20)
-        return [violation.what for violation in checkers.goodput(story.history(), peak=self.PEAK, storm=self.STORM)]
+        return [violation.what for violation in checkers.goodput(story.history(peak=self.PEAK, storm=self.STORM))]
 
     def test_a_storm_takes_a_tenth_at_most(self):
         assert self.found(logins=90) == []
         assert self.found(logins=89) == ["8.9 logins a second in the storm, 10.0 at the peak"]
+
+    def test_where_nothing_was_a_storm_nothing_is_asked_for(self):
+        story = Story()
+        story.login(0, status=503)
+        assert checkers.goodput(story.history()) == []
+
+    def test_on_a_noisy_machine_nine_in_ten_are_judged_and_a_moment_is_forgiven(self):
+        story = Story()
+        for number in range(100):
+            story.login(number / 10, to=number / 10)
+            story.login(10 + number / 20, to=10 + number / 20)
+            story.call(Kind.LOGIN, 10 + number / 20, 503, to=10 + number / 20 + (3 if number < 5 else 0.5))
+        history = story.history(peak=self.PEAK, storm=self.STORM)
+        assert checkers.goodput(history, noise_s=0.5, percent=90) == []
+        assert len(checkers.goodput(history, noise_s=0.4, percent=90)) == 1
+        assert len(checkers.goodput(history, noise_s=0.5)) == 1
 
     def test_refusals_are_quick_and_others_hardly_slower(self):
         assert self.found(logins=100, refused_s=0.5) == ["refusals took up to 500 ms (p99)"]
@@ -268,6 +283,12 @@ class TestRecovered:
             story.call(Kind.PROBE, 11, status, to=to, node=node)
             found = checkers.recovered(story.history(nodes=("node-1",), healed_s=10.0))
             assert len(found) == wrong, (node, status, to)
+
+    def test_a_node_that_was_asked_past_the_balancer_has_to_serve_too(self):
+        story = Story()
+        story.call(Kind.PROBE, 11, node="balancer")
+        story.call(Kind.PROBE, 11, None, node="node-1")
+        assert len(checkers.recovered(story.history(nodes=("balancer",), healed_s=10.0))) == 1
 
 
 def test_an_unknown_outcome_is_held_against_nobody():
@@ -301,3 +322,10 @@ class TestHonestFailures:
             story = Story()
             story.login(0, status=status)
             assert found_by(checkers.honest_failures, story) == found
+
+
+def test_what_a_balancer_says_of_a_silent_node_is_no_bug_of_that_node():
+    for node, status, wrong in (("balancer", 504, 0), ("balancer", 502, 0), ("balancer", 500, 1), ("node-1", 504, 1)):
+        story = Story()
+        story.call(Kind.LOGIN, 0, status, node=node)
+        assert len(found_by(checkers.honest_failures, story)) == wrong, (node, status)

@@ -1,9 +1,11 @@
 """The figures of the table are those of the histories, and a history survives being written down."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.faults.figures import BEGIN, END, figures, table, written
-from tests.faults.history import Done, Effect, FaultSpan, History, Jobs, Kind, Put, as_json, from_json
+from tests.faults.history import BALANCER, Done, Effect, FaultSpan, History, Jobs, Kind, Put, as_json, from_json
 from tests.faults.stories import Story
 
 
@@ -36,6 +38,11 @@ def test_a_fault_is_told_in_figures():
     assert (found.lost, found.duplicated) == (1, 1)
     assert (found.longest_wait_s, found.recovered_s) == (4, 2)
     assert table([found]).splitlines()[-1] == "| node killed | 1 | 1 | 2 | 1 | 1 | 4.00 | 2.00 |"
+
+
+def test_what_clients_saw_through_the_balancer_is_told_apart():
+    found = figures([history(), replace(history(), nodes=(BALANCER,))])
+    assert [each.fault for each in found] == ["node killed", "node killed, behind the balancer"]
 
 
 def test_a_history_can_be_written_down_and_read_again():

@@ -7,12 +7,13 @@ import pytest
 from tests.faults.checkers import told
 from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.mutating import Mutation, mutated, mutations
-from tests.faults.running import plan_of, run, run_mutated, verdicts_of
+from tests.faults.running import BEHIND_A_BALANCER, plan_of, run, run_mutated, verdicts_of
 from tests.faults.small_disks import NEEDS_ROOT
+from tests.faults.storming import STORM, run_storm
 from tests.support.seeds import SEED
 
-PROMISED = {"p1", "p2", "p3", "p5", "p6", "p7", "p8", "p9", "p10", "p12"}
-"""Of which a guard can be removed that one checker alone must miss."""
+PROMISED = {"p1", "p2", "p3", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "once"}
+"""Of which a guard can be removed that one checker alone must miss; `once` is what an idempotency key promises."""
 
 
 ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
@@ -40,6 +41,25 @@ def test_promises_hold_under_many_faults_in_a_row(seed):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("seed", range(SEED, SEED + 2))
+def test_promises_hold_for_clients_who_go_through_the_load_balancer(seed):
+    again = f"python -m tests.faults.running --seed {seed} --balanced --faults " + " ".join(
+        f'"{name}"' for name in BEHIND_A_BALANCER
+    )
+    print(again)
+    verdicts = verdicts_of(run(seed, plan_of(seed, BEHIND_A_BALANCER), is_balanced=True))
+    assert not verdicts, f"{again}\n{told(verdicts)}"
+
+
+@pytest.mark.full
+def test_promises_hold_in_a_storm():
+    again = f"python -m tests.faults.running --seed {SEED} --storm"
+    print(again)
+    verdicts = verdicts_of(run_storm(SEED))
+    assert not verdicts, f"{again}\n{told(verdicts)}"
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("mutation", mutations(), ids=lambda mutation: mutation.name)
 def test_without_its_guard_a_promise_is_seen_to_be_broken(mutation: Mutation):
     """And no other: a checker that cries at everything proves nothing."""
@@ -53,7 +73,7 @@ def test_without_its_guard_a_promise_is_seen_to_be_broken(mutation: Mutation):
 def test_every_patch_fits_the_code_as_it_is(mutation: Mutation, tmp_path):
     assert mutated(mutation, tmp_path).is_dir()
     assert mutation.faults
-    assert set(mutation.faults) <= set(DISTURBANCES)
+    assert set(mutation.faults) <= {*DISTURBANCES, STORM}
 
 
 def test_every_promise_that_can_be_broken_by_one_guard_has_its_patch():

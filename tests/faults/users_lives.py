@@ -1,7 +1,7 @@
 """What may and what must have become of one user and of their sessions, as far as the calls of a history prove it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tests.faults.history import Call, History, Kind, Outcome
@@ -27,6 +27,7 @@ class Life:
 
     Attributes:
         calls: In the order in which they began.
+        keyed: Those that had a key, by key.
     """
 
     def __init__(self, calls: list[Call]) -> None:
@@ -34,7 +35,16 @@ class Life:
         self._made_of = {
             call.new_password: call.password for call in calls if call.kind is Kind.CHANGE_PASSWORD and call.new_password
         }
-        self._openings = {call.opened: call for call in calls if call.opened is not None and call.outcome is Outcome.OK}
+        self.keyed: dict[str, list[Call]] = {}
+        for call in calls:
+            if call.key is not None:
+                self.keyed.setdefault(call.key, []).append(call)
+        self._openings: dict[str, Call] = {}
+        for call in calls:
+            if call.opened is not None and call.outcome is Outcome.OK:
+                # Under a key the first try may have opened it, and its answer been lost.
+                tried = self.keyed.get(call.key or "", [call])[0]
+                self._openings.setdefault(call.opened, replace(call, began_s=tried.began_s))
 
     def acknowledged(self, kind: Kind) -> list[Call]:
         """The calls of *kind* that were answered well."""
@@ -54,6 +64,11 @@ class Life:
                 if call.kind in {Kind.LOGIN, Kind.CHANGE_PASSWORD} and label is not None:
                     found.append((call, label))
         return found
+
+    def is_repeated(self, call: Call) -> bool:
+        """Whether a call of its key began before *call* and may have had the effect, of which *call* then only tells."""
+        before = self.keyed.get(call.key or "", [])
+        return any(other.began_s < call.began_s and other.outcome is not Outcome.REFUSED for other in before)
 
     def may_follow(self, stood: int, label: int | None) -> bool:
         """Whether *label* may be the password some time after *stood* was: it is that one, or was made of it by changes.

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from tests.faults.calling import Caller, Calls, Person, Session, new_person
-from tests.faults.history import Recorder
+from tests.faults.history import Outcome, Recorder, outcome_of
 from tests.faults.parts import GRACE_S
 
 _RETRY_FOR_S: Final = 0.8 * GRACE_S
@@ -19,6 +19,14 @@ _RETRY_FOR_S: Final = 0.8 * GRACE_S
 
 _PERSONS_MAX: Final = 12
 """Of whom a client remembers the state; of the others only the history tells."""
+
+_WITHOUT_A_KEY: Final = 0.3
+_REPEATED_ANYWAY: Final = 0.15
+"""Shares of the registrations and of the changes of passwords."""
+
+
+def _is_unknown(status: int | None) -> bool:
+    return outcome_of(status) is Outcome.UNKNOWN
 
 
 class Visitor(threading.Thread):
@@ -89,15 +97,34 @@ class Visitor(threading.Thread):
     def register(self) -> None:
         """Register somebody, and whoever was told that all is well comes back at once, to another node."""
         person = new_person(self.name, len(self.persons), self._chance)
-        node = self._node()
-        status = self._first.register(person, node)
+        key = self._key()
+        status, node = None, ""
+        for node in self._nodes_to_try(key):
+            status = self._first.register(person, node, key)
+            if not _is_unknown(status):
+                break
+        self._repeat(key, lambda other: self._first.register(person, other, key))
         self.persons.append(person)
         if status is None or status == 200:
             self._present.append(person)
         if status == 200:
-            for other in self._nodes:
-                if other != node:
-                    self._take_in(person, self._first.log_in(person, other, 0, self._name_kind(person)), 0)
+            for other in [each for each in self._nodes if each != node] or self._nodes:
+                self._take_in(person, self._first.log_in(person, other, 0, self._name_kind(person)), 0)
+
+    def _key(self) -> str | None:
+        """One that nobody else has; now and then none, as older clients have none."""
+        return None if self._chance.random() < _WITHOUT_A_KEY else f"{self._chance.getrandbits(128):032x}"
+
+    def _nodes_to_try(self, key: str | None) -> list[str]:
+        """Where to ask until there is an answer: without a key nothing that may have been done is asked for again."""
+        first = self._node()
+        others = [each for each in self._nodes if each != first] or [first]
+        return [first] if key is None else [first, *others, first]
+
+    def _repeat(self, key: str | None, ask: Callable[[str], object]) -> None:
+        """Now and then ask again for what was answered, as a client does that died before it had written that down."""
+        if key is not None and self._chance.random() < _REPEATED_ANYWAY:
+            ask(self._node())
 
     def log_in(self, person: Person) -> None:
         for label in reversed(person.possible):
@@ -185,8 +212,17 @@ class Visitor(threading.Thread):
         session = self._session(person)
         if session is None:
             return self.log_in(person)
-        current, new = person.possible[-1], self._next_label(person)
-        self._changed(person, current, new, self._first.change_password(person, self._node(), session, current, new))
+        current, new, key = person.possible[-1], self._next_label(person), self._key()
+        answer: tuple[int | None, Session | None] = (None, None)
+        tries = 0
+        for node in self._nodes_to_try(key):
+            answer, tries = self._first.change_password(person, node, session, current, new, key), tries + 1
+            if not _is_unknown(answer[0]):
+                break
+        self._repeat(key, lambda node: self._first.change_password(person, node, session, current, new, key))
+        self._changed(person, current, new, answer)
+        if tries > 1 and answer[1] is None and new not in person.possible:
+            person.possible.append(new)  # what a try before this one asked for may still come
         if person.possible == [new]:
             self._take_in(person, self._first.log_in(person, self._node(), new, self._name_kind(person)), new)
         return None
