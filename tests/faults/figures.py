@@ -1,7 +1,8 @@
 """What runs have shown, in figures: a table for docs/RELIABILITY.md, made of histories and of nothing else.
 
-`python -m tests.faults.running --each --keep runs` makes the histories, `python -m tests.faults.figures runs/*.json` prints
-the table, and with `--write` puts it into the page.
+The matrix keeps the histories in the folder that KEEP_HISTORIES names, `python -m tests.faults.running --each --keep runs`
+those of a shorter one; `python -m tests.faults.figures runs/*.json` prints the table, and with `--write` puts it into the
+page.
 """
 
 import argparse

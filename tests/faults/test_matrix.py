@@ -1,11 +1,18 @@
-"""Every fault alone, many in a row, and builds without their guards: minutes, so only with ./test --full."""
+"""Every fault alone, many in a row, and builds without their guards: an hour, so only with ./test --full.
+
+KEEP_HISTORIES names a folder for the histories, of which `tests/faults/figures.py` makes the table of a page.
+"""
 
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 import pytest
 
-from tests.faults.checkers import told
+from tests.faults.checkers import Violation, told
 from tests.faults.disturbances import DISTURBANCES, possible
+from tests.faults.history import History, as_json
 from tests.faults.mutating import Mutation, mutated, mutations
 from tests.faults.running import BEHIND_A_BALANCER, plan_of, run, run_mutated, verdicts_of
 from tests.faults.small_disks import NEEDS_ROOT
@@ -16,7 +23,15 @@ PROMISED = {"p1", "p2", "p3", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
 """Of which a guard can be removed that one checker alone must miss; `once` is what an idempotency key promises."""
 
 
+KEEP: Final = os.environ.get("KEEP_HISTORIES")
+
 ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
+
+
+def judged(name: str, history: History) -> Mapping[str, Sequence[Violation]]:
+    if KEEP:
+        Path(KEEP, f"{name}.json").write_text(as_json(history))
+    return verdicts_of(history)
 
 
 @pytest.mark.full
@@ -27,7 +42,7 @@ ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
 def test_promises_hold_under_each_fault_twice(fault):
     again = f'python -m tests.faults.running --seed {SEED} --faults "{fault}" "{fault}"'
     print(again)
-    verdicts = verdicts_of(run(SEED, plan_of(SEED, [fault, fault])))
+    verdicts = judged(fault, run(SEED, plan_of(SEED, [fault, fault])))
     assert not verdicts, f"{again}\n{told(verdicts)}"
 
 
@@ -36,7 +51,7 @@ def test_promises_hold_under_each_fault_twice(fault):
 def test_promises_hold_under_many_faults_in_a_row(seed):
     again = f"python -m tests.faults.running --seed {seed} --count 14"
     print(again)
-    verdicts = verdicts_of(run(seed, plan_of(seed, possible(), count=14)))
+    verdicts = judged(f"many-{seed}", run(seed, plan_of(seed, possible(), count=14)))
     assert not verdicts, f"{again}\n{told(verdicts)}"
 
 
@@ -47,7 +62,7 @@ def test_promises_hold_for_clients_who_go_through_the_load_balancer(seed):
         f'"{name}"' for name in BEHIND_A_BALANCER
     )
     print(again)
-    verdicts = verdicts_of(run(seed, plan_of(seed, BEHIND_A_BALANCER), is_balanced=True))
+    verdicts = judged(f"balanced-{seed}", run(seed, plan_of(seed, BEHIND_A_BALANCER), is_balanced=True))
     assert not verdicts, f"{again}\n{told(verdicts)}"
 
 
@@ -55,7 +70,7 @@ def test_promises_hold_for_clients_who_go_through_the_load_balancer(seed):
 def test_promises_hold_in_a_storm():
     again = f"python -m tests.faults.running --seed {SEED} --storm"
     print(again)
-    verdicts = verdicts_of(run_storm(SEED))
+    verdicts = judged("storm", run_storm(SEED))
     assert not verdicts, f"{again}\n{told(verdicts)}"
 
 
