@@ -1,8 +1,8 @@
 """Builds in which one guard is removed: a patch of tests/faults/mutations, applied to a copy of the package.
 
-A patch begins with its head, lines of `Name: text`: `Guard` says what is removed, `Checker` which checker must see it,
 A patch begins with its head, lines of `Name: text`: `Guard` is what is removed, `Checker` which checker must see it,
-patch lives as long as the lines that it is about.
+`Faults` under which faults, `Hold`, if it is there, for how many seconds each. Its lines are found by their text, wherever
+they stand, so a patch lives as long as the lines that it is about.
 """
 
 import shutil
