@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.contract.jobs import JobsContract
+from tests.contract.jobs import Died, JobsContract, end_in_the_middle
 from tests.contract.sessions import add_user, new_session, open_session
 from tests.integration.storage.worlds import PostgresWorld, bystander, opened_world
 from tidegate.domain.claims import RefreshGrant
+from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.jobs import RECORDED, JobKind
 from tidegate.storage.jobs import JobAdministration, PostgresJobs
 from tidegate.storage.statements import statements
@@ -161,6 +162,34 @@ def test_old_records_go_batch_by_batch_and_young_ones_stay(database: str) -> Non
             four_days_s = 4 * 86_400 + 60.0
             assert [await jobs.remove_old_audit(older_than_s=four_days_s, at_most=3) for _ in range(3)] == [3, 2, 0]
             assert await StoreWorld(world).audited() == [6, 7, 8, 9]
+
+    asyncio.run(story())
+
+
+def test_no_note_outlives_for_good_the_jobs_that_it_names_whoever_has_done_them(database: str) -> None:
+    """Every batch reads all notes."""
+
+    async def story() -> None:
+        async with opened_world(database) as world:
+            store = StoreWorld(world)
+            alone, beside, robbed, last = [await store.put("login_succeeded", uuid4()) for _ in range(4)]
+            await end_in_the_middle(store, [alone], DatabaseUnavailable)
+            with pytest.raises(Died):  # noqa: PT012 - it has to be raised in the middle
+                async with store.jobs.take_named(RECORDED, [alone, beside]) as batch:
+                    suspected = list(batch.apart)
+                    raise Died
+            async with store.jobs.take_alone(suspected[0], again_after_s=5):  # though to set it apart was rolled back
+                pass
+            async with store.jobs.take_named(RECORDED, [beside]):
+                pass
+            await end_in_the_middle(store, [robbed], DatabaseUnavailable)
+            await world.outside.execute(
+                "DELETE FROM jobs WHERE job_id = $1", robbed
+            )  # as a release does that notes nothing
+            await end_in_the_middle(store, [last], DatabaseUnavailable)
+            async with store.jobs.take_named(RECORDED, [last]):
+                pass
+            assert await world.outside.fetchval("SELECT count(*) FROM job_batches") == 0
 
     asyncio.run(story())
 

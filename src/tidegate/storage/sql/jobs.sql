@@ -72,8 +72,13 @@ DELETE FROM job_batches WHERE batch_id = $1;
 
 -- name: lock_unfinished_batches
 -- Worker, in the transaction that holds $1; $2 is its own batch. Whoever sets apart other jobs of the same is waited for, so
--- that one of the two sees that it is the last. In the order of the key, so that they do not deadlock.
-SELECT batch_id FROM job_batches WHERE jobs && $1::bigint[] AND batch_id <> $2 ORDER BY batch_id FOR UPDATE;
+-- that one of the two sees that it is the last. In the order of the key, so that they do not deadlock. And those of which no
+-- job is left by which one would be found: a release that notes nothing has done them, or they were set apart and done alone
+-- beside one that failed, with which it was taken back that they were.
+SELECT batch_id FROM job_batches
+WHERE batch_id <> $2 AND (jobs && $1::bigint[] OR NOT EXISTS (SELECT FROM jobs WHERE job_id = ANY (job_batches.jobs)))
+ORDER BY batch_id
+FOR UPDATE;
 
 -- name: set_jobs_apart
 -- Worker, likewise. Primary key. From now on each is tried alone.
