@@ -94,7 +94,8 @@ class Child:
         stopping: How it is ended.
         on_death: Told the process number of each one that died.
         last_words: What to say when it gave up for good, where it could not say so itself.
-        passing: What `start` may raise for a reason that passes: once it has been started, it is then tried again later.
+        passing: What `start` may raise for a reason that passes, besides `OSError`: the machine has no room for a process
+            now, say. Once it has been started, it is then tried again later.
         tell: Told what becomes of it.
         apart: Where a start that takes long waits, so that others are looked after meanwhile: a thread that lives as long
             as we do, for a child dies with the thread that started it (prctl(2)). None: whoever calls `tend` waits.
@@ -176,9 +177,10 @@ class Child:
             self._starting = self.apart.submit(self.start)
 
     def _take(self, start: Callable[[], subprocess.Popen[bytes]], now: float) -> None:
+        passing: tuple[type[Exception], ...] = (OSError, *self.passing)
         try:
             self._process = start()
-        except self.passing as error:
+        except passing as error:
             if self._first_started_at is None:
                 raise
             self._put_off(f"could not be started: {error}", now)

@@ -1,5 +1,6 @@
 """A child that dies is started again, ever later, and one that gives up at once ends the command."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -157,6 +158,26 @@ def test_a_later_start_that_fails_for_a_passing_reason_is_tried_again(clock: Han
     clock.now += 0.2
     assert program.child.tend() == pytest.approx(0.4)
     assert told[-1].endswith(" could not be started: the primary is away; starting it again in 0.4 s")
+    program.child.start = started
+    clock.now += 0.4
+    assert program.child.tend() is None
+
+
+def test_a_later_start_for_which_the_machine_has_no_room_is_tried_again(clock: Hand, program: Program) -> None:
+    """What ended the child, a lack of memory, may keep the next from being born; all others must live on."""
+    started, told = program.child.start, list[str]()
+    program.child.tell = told.append
+
+    def hindered() -> "subprocess.Popen[bytes]":
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    program.child.tend()
+    program.end(-signal.SIGKILL)
+    program.child.tend()
+    program.child.start = hindered
+    clock.now += 0.2
+    assert program.child.tend() == pytest.approx(0.4)
+    assert "could not be started" in told[-1]
     program.child.start = started
     clock.now += 0.4
     assert program.child.tend() is None
