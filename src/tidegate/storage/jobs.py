@@ -226,7 +226,7 @@ class JobAdministration:
 
     async def retry(self, job: int | None) -> list[int]:
         """Let *job*, or all that are dead or have failed, be tried at once; which ones those were."""
-        return [row["job_id"] for row in await self._pool.fetch("retry_jobs", job)]
+        return [row["job_id"] for row in await self._pool.fetch("retry_jobs", job, UNFINISHED)]
 
     async def stats(self) -> list[KindStats]:
         """Each kind that there is a job of."""

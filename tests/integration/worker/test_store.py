@@ -235,6 +235,26 @@ def test_those_that_wait_long_are_not_read_by_who_looks_for_what_is_due(database
     asyncio.run(story())
 
 
+def test_whose_last_try_has_not_ended_is_tried_when_an_operator_wants_it_and_not_found_dead(database: str) -> None:
+    """After its last try it waits for minutes; whoever takes it then tries it no more."""
+
+    async def story() -> None:
+        async with opened_world(database) as world:
+            store, administration = StoreWorld(world), JobAdministration(world.pool)
+            job = await store.put("login_succeeded", uuid4())
+            await end_in_the_middle(store, [job], DatabaseUnavailable)
+            async with store.jobs.take_named(RECORDED, [job]) as batch:
+                (found,) = batch.apart
+            with pytest.raises(DatabaseUnavailable):
+                async with store.jobs.take_alone(found, again_after_s=600):
+                    raise DatabaseUnavailable
+            assert await administration.retry(job) == [job]
+            async with store.jobs.take(RECORDED, at_most=10) as batch:
+                assert [(each.job_id, each.tries) for each in batch.apart] == [(job, 0)]
+
+    asyncio.run(story())
+
+
 def test_an_operator_sees_jobs_and_lets_the_dead_be_tried_again_under_their_ids(database: str) -> None:
     async def story() -> None:
         async with opened_world(database) as world:

@@ -171,7 +171,8 @@ LIMIT $2;
 
 -- name: retry_jobs
 -- For a person. The dead wait again, under their old ids, as if they had never failed; who fails now and waits for its turn
--- has it at once. $1: one job or null for all.
+-- has it at once; with it all its tries, if the last has not ended ($2), or whoever takes it after the last would find it dead.
+-- $1: one job or null for all.
 WITH risen AS (
     DELETE FROM dead_jobs WHERE $1::bigint IS NULL OR job_id = $1
     RETURNING job_id, kind, user_id, created_at, detail
@@ -180,7 +181,8 @@ WITH risen AS (
     OVERRIDING SYSTEM VALUE SELECT job_id, kind, user_id, created_at, detail FROM risen
     RETURNING job_id
 ), hurried AS (
-    UPDATE jobs SET due_at = NULL WHERE ($1::bigint IS NULL OR job_id = $1) AND tries IS NOT NULL
+    UPDATE jobs SET due_at = NULL, tries = CASE WHEN error = $2 THEN 0 ELSE tries END
+    WHERE ($1::bigint IS NULL OR job_id = $1) AND tries IS NOT NULL
     RETURNING job_id
 )
 SELECT job_id FROM put UNION ALL SELECT job_id FROM hurried ORDER BY job_id;
