@@ -38,6 +38,9 @@ class JobsWorld(Protocol):
     async def let_pass(self, seconds: float) -> None:
         """Let time pass."""
 
+    async def until_free(self) -> None:
+        """Wait until nobody holds a job: it takes a moment until the end of who was killed is noticed."""
+
     async def waiting(self) -> list[int]:
         """The jobs that are not done, in order."""
 
@@ -65,6 +68,7 @@ async def end_in_the_middle(world: JobsWorld, jobs: list[int], end: type[BaseExc
         async with world.jobs.take_named(KINDS, jobs) as batch:
             assert [job.job_id for job in batch.jobs] == jobs
             raise end
+    await world.until_free()
 
 
 class JobsContract(abc.ABC):
@@ -200,6 +204,7 @@ class JobsContract(abc.ABC):
             async with world.jobs.take_alone(killing, again_after_s=5) as batch:
                 assert [job.job_id for job in batch.jobs] == [killing.job_id]
                 raise Killed
+        await world.until_free()
         async with world.jobs.take_alone(done, again_after_s=5) as batch:
             await batch.record_audit(batch.jobs)
         async with world.jobs.take_alone(kept, again_after_s=5) as batch:

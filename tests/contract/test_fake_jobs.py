@@ -19,6 +19,9 @@ class FakeWorld:
     async def let_pass(self, seconds: float) -> None:
         self.jobs.now += timedelta(seconds=seconds)
 
+    async def until_free(self) -> None:
+        """Whoever is killed holds nothing any more."""
+
     async def waiting(self) -> list[int]:
         return sorted(self.jobs.rows)
 

@@ -36,6 +36,9 @@ class StoreWorld:
     async def let_pass(self, seconds: float) -> None:
         await self._outside.execute("UPDATE jobs SET due_at = due_at - $1::interval", timedelta(seconds=seconds))
 
+    async def until_free(self) -> None:
+        await self._outside.execute("SELECT FROM jobs FOR UPDATE")
+
     async def waiting(self) -> list[int]:
         return [
             row[0] for row in await self._outside.fetch("SELECT job_id FROM jobs WHERE kind <> 'welcome_due' ORDER BY 1")
