@@ -57,9 +57,11 @@ def descriptors(pid: int) -> int:
 def holdings(node: Node, *others: int) -> Holdings:
     """What *node* holds, and the processes *others* that belong to it."""
     samples = [sample for family in text_string_to_metric_families(metrics_text(node)) for sample in family.samples]
+    backends = {row["name"]: row["count"] for row in rows(node.dsn, _BACKENDS)}
     return Holdings(
+        # Last: just after our own question the parent may not have closed its connection yet.
         descriptors={pid: descriptors(pid) for pid in (*processes(node), *others)},
-        backends={row["name"]: row["count"] for row in rows(node.dsn, _BACKENDS)},
+        backends=backends,
         gauges={name: sum(sample.value for sample in samples if sample.name == name) for name in _GAUGES},
     )
 
