@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from tests.contract.stories import told
-from tidegate.ports import Increment, SharedCounters
+from tidegate.ports.throttling import Increment, SharedCounters
 
 ADA, BOB = b"user:ada:7", b"user:bob:7"
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from tests.contract.stories import told
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
-from tidegate.ports import ExistenceFilter
+from tidegate.ports.users import ExistenceFilter
 
 NAMES = [
     LoginIdentifier(IdentifierKind.USERNAME, "ada"),

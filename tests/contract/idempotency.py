@@ -13,7 +13,7 @@ from tests.contract.users import new_user
 from tidegate.domain.errors import IdempotencyKeyReused, IdempotencyKeyTaken, IdentifierTaken
 from tidegate.domain.idempotency import KEPT_S, KeyedRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
-from tidegate.ports import IdempotencyKeyRemoval, IdempotencyKeys
+from tidegate.ports.idempotency import IdempotencyKeyRemoval, IdempotencyKeys
 
 RACERS = 40
 FIRST = KeyedRequest(b"key one", b"request one")

@@ -11,7 +11,7 @@ import pytest
 from tests.contract.stories import told
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.jobs import JobKind
-from tidegate.ports import Jobs
+from tidegate.ports.jobs import Jobs
 
 
 class LoginPut(NamedTuple):

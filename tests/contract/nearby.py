@@ -7,11 +7,11 @@ from uuid import UUID
 from tests.contract.stories import told
 from tests.contract.users import IDENTIFIERS, new_user
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, StoredCredentials
-from tidegate.ports import NearbyUsers
+from tidegate.ports.users import NearbyUsers
 
 
 class Adding(Protocol):
-    """The part of `ports.UserWriter` that is needed here."""
+    """The part of `ports.users.UserWriter` that is needed here."""
 
     async def add(self, user: NewUser) -> None:
         """Store *user*, on the primary."""

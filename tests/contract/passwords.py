@@ -1,4 +1,4 @@
-"""What every `ports.Passwords` promises, whatever hashes."""
+"""What every `ports.passwords.Passwords` promises, whatever hashes."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -9,7 +9,7 @@ from tests.fakes.passwords import SOMEBODY
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
 from tidegate.passwords.notations import STORED_LENGTH_MAX
-from tidegate.ports import Passwords
+from tidegate.ports.passwords import Passwords
 
 UNREADABLE = ("", "!", "correct horse", "$argon2id$", "$argon2id$v=19$m=9999999999,t=1,p=1$c29tZXNhbHQ$AAAA", "$1$abc$def")
 

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from tests.contract.sessions import SessionWorld, add_user, fates, new_session, open_session
 from tests.contract.stories import told
-from tidegate.ports import Revocations
+from tidegate.ports.sessions import Revocations
 
 PATIENCE_S = 1.0
-"""`ports.Revocations` and DESIGN 5.4 promise it within this time."""
+"""`ports.sessions.Revocations` and DESIGN 5.4 promise it within this time."""
 
 
 class RevocationWorld(SessionWorld, Protocol):

@@ -13,7 +13,7 @@ from tests.contract.users import UserStore, new_user
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.sessions import Fate, NewSession, Rotation, SessionLifetimes
 from tidegate.domain.users import DISABLED_MARK
-from tidegate.ports import SessionRemoval, Sessions
+from tidegate.ports.sessions import SessionRemoval, Sessions
 
 LIFETIMES = SessionLifetimes(idle_s=1_000, absolute_s=5_000, reuse_grace_s=10)
 """Short ones, but long enough that a test's own duration does not matter."""

@@ -6,7 +6,8 @@ import pytest
 
 from tidegate.domain.claims import RefreshGrant
 from tidegate.domain.errors import InvalidAccessToken, InvalidRefreshToken
-from tidegate.ports import AccessTokens, DeviceTokens, Ids, RefreshTokens
+from tidegate.ports.ids import Ids
+from tidegate.ports.tokens import AccessTokens, DeviceTokens, RefreshTokens
 
 USER = UUID("3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b")
 SESSION = UUID("01937a1e-2f6b-7c3d-9e4f-a0b1c2d3e4f5")

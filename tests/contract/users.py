@@ -11,7 +11,8 @@ import pytest
 from tests.contract.stories import told
 from tidegate.domain.errors import FieldFault, IdentifierTaken
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
-from tidegate.ports import Profiles, UserReader, UserWriter
+from tidegate.ports.profiles import Profiles
+from tidegate.ports.users import UserReader, UserWriter
 
 IDENTIFIERS = {
     IdentifierKind.USERNAME: "bob",

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from tidegate.ports import Increment
+from tidegate.ports.throttling import Increment
 
 
 class InMemoryCounters:
-    """Implements `ports.SharedCounters`.
+    """Implements `ports.throttling.SharedCounters`.
 
     Attributes:
         is_up: A test may take them away.

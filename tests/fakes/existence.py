@@ -6,7 +6,7 @@ from tidegate.domain.users import LoginIdentifier
 
 
 class ExactExistence:
-    """Implements `ports.ExistenceFilter`; a test says whether it is loaded, whether it decides, and who has the lock."""
+    """Implements `ports.users.ExistenceFilter`; a test says whether it is loaded and decides, and who has the lock."""
 
     NOTE = 7
 

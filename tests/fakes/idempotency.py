@@ -15,7 +15,7 @@ class _Row(NamedTuple):
 
 
 class InMemoryIdempotencyKeys:
-    """Implements `ports.IdempotencyKeys` and `ports.IdempotencyKeyRemoval`.
+    """Implements `ports.idempotency.IdempotencyKeys` and `ports.idempotency.IdempotencyKeyRemoval`.
 
     Attributes:
         looked: How often a key was looked up.

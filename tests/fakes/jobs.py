@@ -23,7 +23,7 @@ class Row:
 
 
 class InMemoryJobs:
-    """`ports.Jobs`.
+    """`ports.jobs.Jobs`.
 
     Attributes:
         audit: Jobs that were written down, in order.
@@ -127,7 +127,7 @@ class InMemoryJobs:
 
 
 class InMemoryBatch:
-    """`ports.JobBatch`."""
+    """`ports.jobs.JobBatch`."""
 
     def __init__(self, store: InMemoryJobs, jobs: Sequence[Job], apart: Sequence[Job]) -> None:
         self._store = store
@@ -157,7 +157,7 @@ class InMemoryBatch:
 
 
 class InMemoryCarrier:
-    """`ports.Carrier`: what is in it may be changed at will, as a queue may lose and double it.
+    """`ports.jobs.Carrier`: what is in it may be changed at will, as a queue may lose and double it.
 
     Attributes:
         inside: Jobs that were published and not acknowledged.

@@ -14,7 +14,7 @@ _OUTDATED = "fake-outdated$"
 
 
 class InstantPasswords:
-    """Implements `ports.Passwords` for tests of use cases.
+    """Implements `ports.passwords.Passwords` for tests of use cases.
 
     Attributes:
         is_saturated: Everything that would hash is refused.
@@ -53,7 +53,7 @@ class InstantPasswords:
         user_id: UUID,
         lane: Lane,
     ) -> bool:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         if not password_hash.startswith((_CURRENT, _OUTDATED)):
             return False
         self._refuse_if_saturated(lane)
@@ -61,27 +61,27 @@ class InstantPasswords:
         return password_hash in {self.current(password), self.outdated(password)}
 
     def refuse_if_full(self, lane: Lane, *, besides: int = 0) -> None:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         self.refused_besides += besides
         if self.is_saturated or (self.is_busy and lane is Lane.REHASH):
             raise HashPoolSaturated
 
     async def hash(self, password: str, *, lane: Lane) -> str:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         self._refuse_if_saturated(lane)
         self.hashed.append(password)
         return self.current(password)
 
     def is_outdated(self, password_hash: str) -> bool:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         return not password_hash.startswith(_CURRENT)
 
     def is_idle(self) -> bool:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         return not (self.is_saturated or self.is_busy)
 
     async def imitate(self, *, lane: Lane) -> None:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         self._refuse_if_saturated(lane)
         self.imitated += 1
 

@@ -14,7 +14,7 @@ class CutOffError(Exception):
 
 @dataclass
 class Source:
-    """Implements `ports.Profiles`, and counts what it is asked.
+    """Implements `ports.profiles.Profiles`, and counts what it is asked.
 
     Attributes:
         users: Whose profiles.

@@ -7,7 +7,7 @@ from tidegate.domain.errors import DatabaseUnavailable
 
 
 class InMemoryRevocations:
-    """Implements `ports.Revocations`.
+    """Implements `ports.sessions.Revocations`.
 
     Attributes:
         is_lost: The feed is lost and the primary does not answer.

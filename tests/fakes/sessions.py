@@ -14,7 +14,7 @@ LIFETIMES = SessionLifetimes(idle_s=14 * 86_400, absolute_s=90 * 86_400, reuse_g
 
 
 class HandClock:
-    """Implements `ports.Clock`: goes only when it is told to."""
+    """Implements `ports.clock.Clock`: goes only when it is told to."""
 
     def __init__(self) -> None:
         self._now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -39,7 +39,7 @@ class _Row:
 
 
 class InMemorySessions:
-    """Implements `ports.Sessions` and `ports.SessionRemoval` beside an `InMemoryUsers`.
+    """Implements `ports.sessions.Sessions` and `ports.sessions.SessionRemoval` beside an `InMemoryUsers`.
 
     Attributes:
         clock: The primary's.

@@ -6,12 +6,12 @@ from typing import Final
 
 
 class Client:
-    """Implements `ports.Client`: one connection, whose requests come one after the other.
+    """Implements `ports.passwords.Client`: one connection, whose requests come one after the other.
 
     Attributes:
-        has_gone: See `ports.Client`.
-        may_have_gone: See `ports.Client`.
-        on_leaving: See `ports.Client`.
+        has_gone: See `ports.passwords.Client`.
+        may_have_gone: See `ports.passwords.Client`.
+        on_leaving: See `ports.passwords.Client`.
     """
 
     __slots__ = ("has_gone", "may_have_gone", "on_leaving")

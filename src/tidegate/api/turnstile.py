@@ -37,7 +37,7 @@ are refused more than a hundred others wait. What is asked for each of them is m
 
 
 class RefuseIfFull(Protocol):
-    """`ports.Passwords.refuse_if_full`."""
+    """`ports.passwords.Passwords.refuse_if_full`."""
 
     def __call__(self, lane: Lane, /, *, besides: int) -> None:
         """See there."""
@@ -59,7 +59,7 @@ class Turnstile:
     """Knows a login by its octets, and whether there is a place for it by asking now and then.
 
     Args:
-        refuse_if_full: `ports.Passwords.refuse_if_full`.
+        refuse_if_full: `ports.passwords.Passwords.refuse_if_full`.
         is_crowded: Whether anybody waits; while nobody does, everything goes the ordinary way.
         clock: Seconds.
     """

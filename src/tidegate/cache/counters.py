@@ -6,22 +6,22 @@ from contextlib import suppress
 from tidegate.cache import keys
 from tidegate.cache.client import CacheClient
 from tidegate.cache.connection import CacheAway, Reply
-from tidegate.ports import Increment
+from tidegate.ports.throttling import Increment
 
 
 class ValkeyCounters:
-    """`ports.SharedCounters`: a number a bucket, and whatever goes wrong is as if nobody were there."""
+    """`ports.throttling.SharedCounters`: a number a bucket, and whatever goes wrong is as if nobody were there."""
 
     def __init__(self, client: CacheClient) -> None:
         self._client = client
 
     @property
     def is_up(self) -> bool:
-        """See `ports.SharedCounters.is_up`."""
+        """See `ports.throttling.SharedCounters.is_up`."""
         return self._client.is_up
 
     async def read(self, buckets: Sequence[bytes]) -> Sequence[int] | None:
-        """See `ports.SharedCounters.read`."""
+        """See `ports.throttling.SharedCounters.read`."""
         if not buckets:
             return []
         try:
@@ -33,7 +33,7 @@ class ValkeyCounters:
         return [0 if each is None else _number(each) for each in found]
 
     async def add(self, increments: Sequence[Increment]) -> Sequence[int] | None:
-        """See `ports.SharedCounters.add`."""
+        """See `ports.throttling.SharedCounters.add`."""
         try:
             answers = []
             for bucket, by, lives_s in increments:
@@ -45,7 +45,7 @@ class ValkeyCounters:
             return None
 
     def clear(self, buckets: Sequence[bytes]) -> None:
-        """See `ports.SharedCounters.clear`."""
+        """See `ports.throttling.SharedCounters.clear`."""
         with suppress(CacheAway):
             self._client.tell(b"DEL", *map(keys.attempts, buckets))
 

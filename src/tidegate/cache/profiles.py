@@ -12,7 +12,7 @@ import msgspec
 from tidegate.cache.client import CacheClient
 from tidegate.cache.connection import CacheAway
 from tidegate.domain.users import Profile, ProfileChange
-from tidegate.ports import Profiles
+from tidegate.ports.profiles import Profiles
 
 SHARED_S_MAX: Final = 10.0
 """How late what nobody tells of may show, such as last_login: twice what a process remembers."""
@@ -29,7 +29,7 @@ _DECODER: Final = msgspec.json.Decoder(Profile)
 
 
 class SharedProfiles:
-    """`ports.Profiles` that keeps in Valkey what another one answered.
+    """`ports.profiles.Profiles` that keeps in Valkey what another one answered.
 
     Each user has a stamp there, 16 random bytes, and a profile is kept together with the stamp that stood before it was
     read from the database. A change replaces the stamp before it is answered; so what was read before a change is never
@@ -53,7 +53,7 @@ class SharedProfiles:
         self._is_fed = is_fed
 
     async def profile(self, user_id: UUID) -> Profile | None:
-        """See `ports.Profiles.profile`."""
+        """See `ports.profiles.Profiles.profile`."""
         if not self._is_fed():
             return await self._source.profile(user_id)
         try:
@@ -68,7 +68,7 @@ class SharedProfiles:
         return profile
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
-        """See `ports.Profiles.change_profile`."""
+        """See `ports.profiles.Profiles.change_profile`."""
         try:
             return await self._source.change_profile(user_id, change)
         finally:  # also where it failed: the line may have been cut behind the commit

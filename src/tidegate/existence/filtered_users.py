@@ -7,7 +7,7 @@ from uuid import UUID
 from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, StoredCredentials
 from tidegate.existence.shared_filter import NOWHERE
-from tidegate.ports import ExistenceFilter, NearbyUsers, UserFinder, UserReader, UserWriter
+from tidegate.ports.users import ExistenceFilter, NearbyUsers, UserFinder, UserReader, UserWriter
 
 _LOCK_TRIES: Final = 50
 _LOCK_PAUSE_S: Final = 0.001
@@ -29,7 +29,7 @@ class NotingUsers(UserReader, NearbyUsers, UserWriter, Protocol):
 
 
 class FilteredUsers:
-    """`ports.UserReader`, `ports.NearbyUsers` and `ports.UserWriter`: whom the filter surely lacks nobody is asked for."""
+    """`UserReader`, `NearbyUsers` and `UserWriter` of `ports.users`: whom the filter surely lacks nobody is asked for."""
 
     def __init__(self, users: NotingUsers, *, nearby: NearbyUsers, existence: ExistenceFilter) -> None:
         """Nobody is asked yet.
@@ -45,14 +45,14 @@ class FilteredUsers:
         self._spared = 0
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
-        """See `ports.UserReader.find`."""
+        """See `ports.users.UserReader.find`."""
         if self._existence.lacks(identifier):
             self._spared += 1
             return None
         return await self._users.find(identifier)
 
     async def find_nearby(self, identifier: LoginIdentifier) -> StoredCredentials | None:
-        """See `ports.NearbyUsers.find_nearby`."""
+        """See `ports.users.NearbyUsers.find_nearby`."""
         if self._existence.lacks(identifier):
             self._spared += 1
             return None
@@ -62,15 +62,15 @@ class FilteredUsers:
         return await self._nearby.find_nearby(identifier)
 
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
-        """See `ports.UserReader.credentials`."""
+        """See `ports.users.UserReader.credentials`."""
         return await self._users.credentials(user_id)
 
     async def add(self, user: NewUser, *, once: KeyedRequest | None = None) -> None:
-        """See `ports.UserWriter.add`. Noted first, so that there is no moment in which the user exists and is not noted."""
+        """See `ports.users.UserWriter.add`. Noted first: there is no moment in which the user exists and is not noted."""
         await self._users.add(user, noted_in=await self._note(user), once=once)
 
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
-        """See `ports.UserWriter.rehash`."""
+        """See `ports.users.UserWriter.rehash`."""
         return await self._users.rehash(user_id, old=old, new=new)
 
     def take_spared(self) -> int:
@@ -95,7 +95,7 @@ class FilteredUsers:
 
 
 class Newcomers:
-    """`ports.UserFinder` for registrations: a name of which the filter has not heard is not looked up.
+    """`ports.users.UserFinder` for registrations: a name of which the filter has not heard is not looked up.
 
     It may be taken all the same, by somebody added elsewhere; then the unique index refuses it, for the price of a hash.
     Nobody may be told 404 by this.

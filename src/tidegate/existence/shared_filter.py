@@ -10,14 +10,14 @@ NOWHERE = 0
 
 
 class SharedFilter:
-    """`ports.ExistenceFilter`, on the memory that the node's processes share."""
+    """`ports.users.ExistenceFilter`, on the memory that the node's processes share."""
 
     def __init__(self, memory: FilterMemory) -> None:
         self._memory = memory
         self._words = memory.words
 
     def might_contain(self, identifier: LoginIdentifier) -> bool:
-        """See `ports.ExistenceFilter.might_contain`."""
+        """See `ports.users.ExistenceFilter.might_contain`."""
         current = self._words[CURRENT]
         if not current or self._memory.holds(current, identifier.value.encode()):
             return True
@@ -25,7 +25,7 @@ class SharedFilter:
         return self._words[CURRENT] != current
 
     def lacks(self, identifier: LoginIdentifier) -> bool:
-        """See `ports.ExistenceFilter.lacks`."""
+        """See `ports.users.ExistenceFilter.lacks`."""
         # Read before the filter and compared after it: one lease covers the whole of the look. A lease that was lost and
         # won again meanwhile would not do, for the name may have come in between.
         until_ns = self._words[DECIDES_UNTIL]
@@ -37,7 +37,7 @@ class SharedFilter:
         return self._words[CURRENT] == current and now_ns() < until_ns
 
     def add(self, identifiers: Sequence[LoginIdentifier]) -> int | None:
-        """See `ports.ExistenceFilter.add`."""
+        """See `ports.users.ExistenceFilter.add`."""
         memory = self._memory
         if not memory.try_lock():
             return None

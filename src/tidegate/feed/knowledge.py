@@ -18,7 +18,7 @@ _FORGOTTEN_AT_ONCE_MAX: Final = 10_000
 
 
 class LiveSessions(Protocol):
-    """Whom to ask while nothing is proven: the part of `ports.Sessions` that does it."""
+    """Whom to ask while nothing is proven: the part of `ports.sessions.Sessions` that does it."""
 
     async def is_live(self, session_id: UUID) -> bool:
         """Whether the session is neither revoked nor expired, by the primary."""
@@ -35,7 +35,7 @@ class ProfileWatcher(Protocol):
 
 
 class Knowledge:
-    """`ports.Revocations`: what is not known to be revoked is not revoked, for as long as that is proven.
+    """`ports.sessions.Revocations`: what is not known to be revoked is not revoked, for as long as that is proven.
 
     Any number of lines may tell at once. Each line, from its `begin` on, tells of every change or proves nothing more; and
     a line calls `prove` with a moment only if every revocation that was acknowledged before that moment has been noted
@@ -60,7 +60,7 @@ class Knowledge:
             primary: Asked while nothing is proven.
             access_token_ttl_s_max: How long an access token may live, jitter included; of one that lives longer the primary
                 is asked, for its revocation may be forgotten.
-            trusted_s: How old the last proof may be; under 1 s for what `ports.Revocations` promises.
+            trusted_s: How old the last proof may be; under 1 s for what `ports.sessions.Revocations` promises.
             monotonic: In seconds; tests hold it.
         """
         self._primary = primary
@@ -78,7 +78,7 @@ class Knowledge:
         self._watchers.append(watcher)
 
     async def is_revoked(self, session_id: UUID, *, lives_s: float = 0.0) -> bool:
-        """See `ports.Revocations.is_revoked`."""
+        """See `ports.sessions.Revocations.is_revoked`."""
         if session_id in self._forget_at:
             return True
         if self.is_trusted and lives_s <= self._access_token_ttl_s_max:

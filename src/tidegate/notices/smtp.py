@@ -27,7 +27,7 @@ If it was not you who registered with this address, you need not do anything.
 
 
 class SmtpWelcome:
-    """`ports.WelcomeSender`."""
+    """`ports.notices.WelcomeSender`."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class SmtpWelcome:
         self._context = (context or ssl.create_default_context()) if uses_tls else None
 
     async def welcome(self, job: int, addressee: Addressee) -> None:
-        """See `ports.WelcomeSender.welcome`. Who gave no email address gets none."""
+        """See `ports.notices.WelcomeSender.welcome`. Who gave no email address gets none."""
         if not addressee.email:
             return
         message = self._message(job, addressee.email, addressee.full_name)

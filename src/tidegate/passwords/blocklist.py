@@ -6,7 +6,7 @@ from typing import Self
 
 
 class CommonPasswords:
-    """Implements `ports.Blocklist` with the list that the package carries (see `common_passwords.txt`)."""
+    """Implements `ports.passwords.Blocklist` with the list that the package carries (see `common_passwords.txt`)."""
 
     def __init__(self, common: Iterable[str]) -> None:
         self._common = frozenset(password.lower() for password in common)

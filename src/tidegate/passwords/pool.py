@@ -28,7 +28,7 @@ from tidegate.passwords.notations.argon2 import argon2id_length, argon2id_prefix
 from tidegate.passwords.profiles import HashProfile
 from tidegate.passwords.scheduler import Job, Scheduler
 from tidegate.passwords.work import Work, compute, kind_of, verifying
-from tidegate.ports import Client
+from tidegate.ports.passwords import Client
 
 _TOGETHER_SHARE: Final = 1 / 4
 """In a crowd, where everybody waits, for what share of that wait those whose hash is done wait for each other.
@@ -89,7 +89,7 @@ def _nobody() -> Client | None:
 
 
 class HashPool:
-    """Implements `ports.Passwords`. It belongs to one event loop; the threads start and hash once before it is ready.
+    """Implements `ports.passwords.Passwords`. It belongs to one event loop; its threads hash once before it is ready.
 
     A place in it belongs to the job and not to its caller: a caller who has gone frees nothing while a thread is still at
     the hash. A job whose callers have all gone before it started gives its place up, unhashed. Callers who want the same
@@ -167,7 +167,7 @@ class HashPool:
         return self._measured([warm_ups.get() for _ in self._threads])
 
     async def matches(self, password: str, password_hash: str, *, user_id: UUID, lane: Lane) -> bool:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         stored = parse(password_hash)
         if stored is None:
             return False
@@ -180,26 +180,26 @@ class HashPool:
         return matched
 
     async def hash(self, password: str, *, lane: Lane) -> str:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         made: str = await self._result_of(argon2id_work(password.encode(), self._profile), lane, None)
         return made
 
     def is_outdated(self, password_hash: str) -> bool:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         return not (password_hash.startswith(self._current_prefix) and len(password_hash) == self._current_length)
 
     def is_idle(self) -> bool:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         with self._lock:
             return not self._is_closed and self._scheduler.has_free_thread()
 
     async def imitate(self, *, lane: Lane) -> None:
-        """See `ports.Passwords`: as long as one of the latest matches of *lane* took, from its call to its end."""
+        """See `ports.passwords.Passwords`: as long as one of the latest matches of *lane* took from call to end."""
         self.refuse_if_full(lane)
         await sleep(secrets.choice(self._samples[lane]) if self._samples[lane] else self._first_hash_s)
 
     def refuse_if_full(self, lane: Lane, *, besides: int = 0) -> None:
-        """See `ports.Passwords`."""
+        """See `ports.passwords.Passwords`."""
         now = monotonic()
         with self._lock:
             is_refused = self._is_closed or self._scheduler.turns_away(lane, now, besides=besides)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from tidegate.domain.users import Profile, ProfileChange
-from tidegate.ports import Profiles
+from tidegate.ports.profiles import Profiles
 from tidegate.profiles.stamps import Stamps
 
 REMEMBERED_S_MAX: Final = 5.0
@@ -24,7 +24,7 @@ class _Remembered(NamedTuple):
 
 
 class RememberedProfiles:
-    """`ports.Profiles` that remembers what another one answered.
+    """`ports.profiles.Profiles` that remembers what another one answered.
 
     A remembered profile is told again only if, since before it was asked for,
     - nobody on this node changed it: the stamp in shared memory, renewed before a change is answered, is the same;
@@ -59,7 +59,7 @@ class RememberedProfiles:
         self._epoch = 0
 
     async def profile(self, user_id: UUID) -> Profile | None:
-        """See `ports.Profiles.profile`."""
+        """See `ports.profiles.Profiles.profile`."""
         stamp, epoch, now = self._stamps.of(user_id), self._epoch, self._monotonic()
         found = self._remembered.get(user_id)
         if found is not None:
@@ -76,7 +76,7 @@ class RememberedProfiles:
         return profile
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
-        """See `ports.Profiles.change_profile`."""
+        """See `ports.profiles.Profiles.change_profile`."""
         try:
             return await self._source.change_profile(user_id, change)
         finally:  # also where it failed: the line may have been cut behind the commit

@@ -45,7 +45,7 @@ _CONSUMER_CONFIG: Final[dict[str, Any]] = {
 
 
 class JobCarrier:
-    """`ports.Carrier`: one lane, with a durable consumer that all workers share.
+    """`ports.jobs.Carrier`: one lane, with a durable consumer that all workers share.
 
     Makes the stream and the consumer when it first meets a server, and anew when that has lost them.
     """
@@ -59,11 +59,11 @@ class JobCarrier:
 
     @property
     def is_up(self) -> bool:
-        """See `ports.Carrier.is_up`."""
+        """See `ports.jobs.Carrier.is_up`."""
         return self._connection.is_up
 
     async def publish(self, claimed: Sequence[Claimed]) -> bool:
-        """See `ports.Carrier.publish`."""
+        """See `ports.jobs.Carrier.publish`."""
         # A job that failed and is tried again soon must not be taken for a duplicate of its first try.
         messages = [
             Outgoing(f"{_SUBJECT}.{self._lane}", b"%d" % job.job_id, f"{job.job_id}.{job.tries}") for job in claimed
@@ -72,11 +72,11 @@ class JobCarrier:
         return not self._takes_none
 
     async def backlog(self) -> int | None:
-        """See `ports.Carrier.backlog`."""
+        """See `ports.jobs.Carrier.backlog`."""
         return await self._asked(lambda: self._connection.unacknowledged(STREAM, self._lane))
 
     async def pull(self, *, at_most: int, wait_s: float) -> Sequence[int] | None:
-        """See `ports.Carrier.pull`."""
+        """See `ports.jobs.Carrier.pull`."""
         if self._takes_none:  # its storage is full, say: then it still gives what it has, and nothing more comes
             wait_s = 0.0
         messages = await self._asked(lambda: self._connection.pull(STREAM, self._lane, at_most=at_most, wait_s=wait_s))
@@ -94,12 +94,12 @@ class JobCarrier:
         return pulled
 
     async def settle(self, jobs: Sequence[int]) -> None:
-        """See `ports.Carrier.settle`."""
+        """See `ports.jobs.Carrier.settle`."""
         with suppress(QueueAway):  # then they come again, and are found done
             await self._connection.ack(self._messages_of(jobs))
 
     async def put_back(self, jobs: Sequence[int], *, delay_s: float) -> None:
-        """See `ports.Carrier.put_back`."""
+        """See `ports.jobs.Carrier.put_back`."""
         with suppress(QueueAway):
             await self._connection.put_back(self._messages_of(jobs), delay_s=delay_s)
 

@@ -13,13 +13,13 @@ _KEPT: Final = timedelta(seconds=KEPT_S)
 
 
 class PostgresIdempotencyKeys:
-    """`ports.IdempotencyKeys` and `ports.IdempotencyKeyRemoval`."""
+    """`ports.idempotency.IdempotencyKeys` and `ports.idempotency.IdempotencyKeyRemoval`."""
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
 
     async def made_by(self, request: KeyedRequest) -> UUID | None:
-        """See `ports.IdempotencyKeys.made_by`."""
+        """See `ports.idempotency.IdempotencyKeys.made_by`."""
         row = await self._pool.fetchrow("made_under_idempotency_key", request.key_mac, request.request_mac)
         if row is None:
             return None
@@ -29,7 +29,7 @@ class PostgresIdempotencyKeys:
         return made
 
     async def remove_expired(self, *, at_most: int) -> int:
-        """See `ports.IdempotencyKeyRemoval.remove_expired`."""
+        """See `ports.idempotency.IdempotencyKeyRemoval.remove_expired`."""
         row = await self._pool.fetchrow("remove_expired_idempotency_keys", at_most)
         return 0 if row is None else int(row[0])
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.jobs import NOTICES, UNFINISHED, Addressee, Claimed, Depth, Job, JobKind
-from tidegate.ports import JobBatch
+from tidegate.ports.jobs import JobBatch
 from tidegate.storage.connections import PrimaryConnection, Row
 from tidegate.storage.pools import PrimaryPool
 
@@ -19,14 +19,14 @@ _COUNTED_MAX: Final = 100_000
 
 
 class PostgresJobs:
-    """`ports.Jobs` and `ports.AuditRemoval`."""
+    """`ports.jobs.Jobs` and `ports.jobs.AuditRemoval`."""
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
 
     @asynccontextmanager
     async def take(self, kinds: Sequence[JobKind], *, at_most: int) -> AsyncIterator[JobBatch]:
-        """See `ports.Jobs.take`."""
+        """See `ports.jobs.Jobs.take`."""
         async with self._pool.transaction() as work:
             rows = await work.fetch("take_jobs", kinds, at_most, _are_notices(kinds))
             async with self._noted(work, rows) as batch:
@@ -34,7 +34,7 @@ class PostgresJobs:
 
     @asynccontextmanager
     async def take_named(self, kinds: Sequence[JobKind], jobs: Sequence[int]) -> AsyncIterator[JobBatch]:
-        """See `ports.Jobs.take_named`."""
+        """See `ports.jobs.Jobs.take_named`."""
         async with self._pool.transaction() as work:
             rows = await work.fetch("take_named_jobs", jobs, kinds)
             async with self._noted(work, rows) as batch:
@@ -70,7 +70,7 @@ class PostgresJobs:
 
     @asynccontextmanager
     async def take_alone(self, job: Job, *, again_after_s: float) -> AsyncIterator[JobBatch]:
-        """See `ports.Jobs.take_alone`."""
+        """See `ports.jobs.Jobs.take_alone`."""
         again_after = timedelta(seconds=again_after_s)
         begun = await self._pool.fetchrow("begin_try", job.job_id, job.tries, again_after, UNFINISHED)
         async with self._pool.transaction() as work:
@@ -82,36 +82,36 @@ class PostgresJobs:
             await batch.remove()
 
     async def unfinished(self, jobs: Sequence[int]) -> frozenset[int]:
-        """See `ports.Jobs.unfinished`."""
+        """See `ports.jobs.Jobs.unfinished`."""
         return frozenset(row["job_id"] for row in await self._pool.fetch("unfinished_jobs", jobs))
 
     async def claim(self, kinds: Sequence[JobKind], *, at_most: int, again_after_s: float) -> list[Claimed]:
-        """See `ports.Jobs.claim`."""
+        """See `ports.jobs.Jobs.claim`."""
         rows = await self._pool.fetch("claim_jobs", kinds, at_most, timedelta(seconds=again_after_s), _are_notices(kinds))
         return [Claimed(row["job_id"], row["tries"], row["age_s"]) for row in rows]
 
     async def put_off(self, job: int, *, tries: int, error: str, again_after_s: float) -> None:
-        """See `ports.Jobs.put_off`."""
+        """See `ports.jobs.Jobs.put_off`."""
         await self._pool.fetch("put_off_job", job, tries, error, timedelta(seconds=again_after_s))
 
     async def bury(self, job: int, *, tries: int, error: str) -> None:
-        """See `ports.Jobs.bury`."""
+        """See `ports.jobs.Jobs.bury`."""
         await self._pool.fetch("bury_job", job, tries, error)
 
     async def depth(self) -> Depth:
-        """See `ports.Jobs.depth`."""
+        """See `ports.jobs.Jobs.depth`."""
         row = await self._pool.fetchrow("job_depth", _COUNTED_MAX)
         assert row is not None  # an aggregate has a row
         return Depth(row["waiting"], row["oldest_s"])
 
     async def remove_old_audit(self, *, older_than_s: float, at_most: int) -> int:
-        """See `ports.AuditRemoval.remove_old_audit`."""
+        """See `ports.jobs.AuditRemoval.remove_old_audit`."""
         row = await self._pool.fetchrow("remove_old_audit", timedelta(seconds=older_than_s), at_most)
         return 0 if row is None else int(row[0])
 
 
 class PostgresJobBatch:
-    """`ports.JobBatch`: lives as long as its transaction."""
+    """`ports.jobs.JobBatch`: lives as long as its transaction."""
 
     def __init__(
         self, work: PrimaryConnection, jobs: Sequence[Job], *, apart: Sequence[Job] = (), number: int | None = None
@@ -131,11 +131,11 @@ class PostgresJobBatch:
         self.kept: AbstractSet[int] = frozenset()
 
     def keep(self, jobs: Sequence[Job]) -> None:
-        """See `ports.JobBatch.keep`."""
+        """See `ports.jobs.JobBatch.keep`."""
         self.kept = self.kept | {job.job_id for job in jobs}
 
     async def record_last_logins(self, latest: Mapping[UUID, datetime]) -> AbstractSet[UUID]:
-        """See `ports.JobBatch.record_last_logins`."""
+        """See `ports.jobs.JobBatch.record_last_logins`."""
         rows = await self._work.fetch("record_last_logins", list(latest.keys()), list(latest.values()))
         missing = latest.keys() - {row["userid"] for row in rows}
         if not missing:
@@ -143,15 +143,15 @@ class PostgresJobBatch:
         return frozenset(row["userid"] for row in await self._work.fetch("users_among", list(missing)))
 
     async def record_audit(self, jobs: Sequence[Job]) -> None:
-        """See `ports.JobBatch.record_audit`."""
+        """See `ports.jobs.JobBatch.record_audit`."""
         await self._work.fetch("record_audit", [job.job_id for job in jobs])
 
     async def put(self, kind: JobKind, users: Sequence[UUID]) -> None:
-        """See `ports.JobBatch.put`."""
+        """See `ports.jobs.JobBatch.put`."""
         await self._work.fetch("put_jobs", kind, users)
 
     async def addressees(self, users: Sequence[UUID]) -> Mapping[UUID, Addressee]:
-        """See `ports.JobBatch.addressees`."""
+        """See `ports.jobs.JobBatch.addressees`."""
         rows = await self._work.fetch("addressees", users)
         return {row["userid"]: Addressee(row["userid"], row["email"], row["full_name"]) for row in rows}
 

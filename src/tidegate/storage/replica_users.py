@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.users import LoginIdentifier, StoredCredentials
-from tidegate.ports import UserFinder
+from tidegate.ports.users import UserFinder
 from tidegate.storage.coalescing import BATCH_KEYS_MAX, READS_AT_ONCE_MAX, Coalescer
 from tidegate.storage.connections import Row
 from tidegate.storage.failures import ReplicaBehind, StatementFailed
@@ -90,7 +90,7 @@ class Replica:
 
 
 class ReplicaUsers:
-    """`ports.NearbyUsers` on replicas: of those that are well, the one that is asked for the fewest users now.
+    """`ports.users.NearbyUsers` on replicas: of those that are well, the one that is asked for the fewest users now.
 
     That is the one whose answers come soonest, and it keeps away from one that has begun to hang before its watch has seen
     it. A read that fails is repeated on the primary, once; whoever is not found is looked for there, for to find nobody is
@@ -110,7 +110,7 @@ class ReplicaUsers:
         self._on_read = on_read
 
     async def find_nearby(self, identifier: LoginIdentifier) -> StoredCredentials | None:
-        """See `ports.NearbyUsers.find_nearby`."""
+        """See `ports.users.NearbyUsers.find_nearby`."""
         replica = self._least_asked()
         if replica is None:
             outcome = ReadOutcome.NONE_WELL

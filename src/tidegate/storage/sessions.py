@@ -13,11 +13,11 @@ from tidegate.storage.idempotency import take_key
 from tidegate.storage.pools import PrimaryPool
 
 _SHOWN_MAX: Final = 100
-"""How many sessions a user is shown (`ports.Sessions.of_user`)."""
+"""How many sessions a user is shown (`ports.sessions.Sessions.of_user`)."""
 
 
 class PostgresSessions:
-    """`ports.Sessions`, and the removal of dead ones."""
+    """`ports.sessions.Sessions`, and the removal of dead ones."""
 
     def __init__(self, pool: PrimaryPool, *, lifetimes: SessionLifetimes) -> None:
         """Take the connections and the rules.
@@ -34,7 +34,7 @@ class PostgresSessions:
         self._rotate_together = Coalescer(self._rotate_all, keys_max=BATCH_KEYS_MAX, batches_max=WRITES_AT_ONCE_MAX)
 
     async def open(self, session: NewSession, *, relied_on: str) -> bool:
-        """See `ports.Sessions.open`."""
+        """See `ports.sessions.Sessions.open`."""
         return bool(await self._open_together((session, relied_on))) or await self._open_alone(session, relied_on)
 
     async def _open_all(self, asked: list[tuple[NewSession, str]]) -> dict[tuple[NewSession, str], bool]:
@@ -68,7 +68,7 @@ class PostgresSessions:
         return opened is not None
 
     async def rotate(self, grant: RefreshGrant) -> Rotation:
-        """See `ports.Sessions.rotate`."""
+        """See `ports.sessions.Sessions.rotate`."""
         user_id = await self._rotate_together(grant)
         if user_id is not None:
             return Rotation(Fate.ROTATED, user_id)
@@ -94,11 +94,11 @@ class PostgresSessions:
         return {RefreshGrant(row["session_id"], row["rotated"]): row["user_id"] for row in rows}
 
     async def is_live(self, session_id: UUID) -> bool:
-        """See `ports.Sessions.is_live`."""
+        """See `ports.sessions.Sessions.is_live`."""
         return await self._pool.fetchrow("live_session", session_id) is not None
 
     async def of_user(self, user_id: UUID) -> list[SessionView]:
-        """See `ports.Sessions.of_user`."""
+        """See `ports.sessions.Sessions.of_user`."""
         return [
             SessionView(
                 session_id=row["session_id"],
@@ -112,7 +112,7 @@ class PostgresSessions:
         ]
 
     async def revoke(self, session_id: UUID, *, user_id: UUID | None = None) -> bool:
-        """See `ports.Sessions.revoke`."""
+        """See `ports.sessions.Sessions.revoke`."""
         return await self._revoke(session_id, user_id, JobKind.SESSION_REVOKED)
 
     async def _revoke(self, session_id: UUID, user_id: UUID | None, why: JobKind) -> bool:
@@ -120,12 +120,12 @@ class PostgresSessions:
         return revoked is not None and bool(revoked["was_live"])
 
     async def revoke_all(self, user_id: UUID, *, but: UUID | None = None) -> int:
-        """See `ports.Sessions.revoke_all`."""
+        """See `ports.sessions.Sessions.revoke_all`."""
         revoked = await self._pool.fetch("revoke_sessions_of_user", user_id, but)
         return sum(row["was_live"] for row in revoked)
 
     async def change_password(self, new: NewSession, *, old: str, stored: str, once: KeyedRequest | None = None) -> bool:
-        """See `ports.Sessions.change_password`."""
+        """See `ports.sessions.Sessions.change_password`."""
         try:
             await self._change_password(new, old, stored, once)
         except _PasswordMovedOn:
@@ -151,7 +151,7 @@ class PostgresSessions:
             )
 
     async def remove_dead(self, *, dead_for_s: float, at_most: int) -> int:
-        """See `ports.SessionRemoval.remove_dead`."""
+        """See `ports.sessions.SessionRemoval.remove_dead`."""
         row = await self._pool.fetchrow("remove_dead_sessions", timedelta(seconds=dead_for_s), at_most)
         return 0 if row is None else int(row[0])
 

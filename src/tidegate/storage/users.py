@@ -30,7 +30,7 @@ _IDENTIFIER_OF: Final = {
 
 
 class PostgresUsers:
-    """`ports.UserReader`, `ports.NearbyUsers`, `ports.UserWriter` and `ports.Profiles`, all by the primary."""
+    """`UserReader`, `NearbyUsers` and `UserWriter` of `ports.users`, and `ports.profiles.Profiles`, all by the primary."""
 
     def __init__(self, pool: PrimaryPool) -> None:
         self._pool = pool
@@ -41,28 +41,28 @@ class PostgresUsers:
         self._profile = Coalescer(self._profiles, keys_max=BATCH_KEYS_MAX, batches_max=READS_AT_ONCE_MAX)
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
-        """See `ports.UserReader.find`."""
+        """See `ports.users.UserReader.find`."""
         return await self._find[identifier.kind](identifier.value)
 
     find_nearby = find
-    """See `ports.NearbyUsers.find_nearby`: without replicas nothing lags."""
+    """See `ports.users.NearbyUsers.find_nearby`: without replicas nothing lags."""
 
     async def _find_all(self, statement: str, asked: list[str]) -> dict[str, StoredCredentials]:
         return {row[0]: StoredCredentials(row[1], row[2]) for row in await self._pool.fetch(statement, asked)}
 
     async def credentials(self, user_id: UUID) -> StoredCredentials | None:
-        """See `ports.UserReader.credentials`."""
+        """See `ports.users.UserReader.credentials`."""
         return _credentials(await self._pool.fetchrow("user_credentials", user_id))
 
     async def profile(self, user_id: UUID) -> Profile | None:
-        """See `ports.Profiles.profile`."""
+        """See `ports.profiles.Profiles.profile`."""
         return await self._profile(user_id)
 
     async def _profiles(self, asked: list[UUID]) -> dict[UUID, Profile]:
         return {row["userid"]: _profile(row) for row in await self._pool.fetch("user_profiles", asked)}
 
     async def add(self, user: NewUser, *, noted_in: int = 0, once: KeyedRequest | None = None) -> None:
-        """See `ports.UserWriter.add`.
+        """See `ports.users.UserWriter.add`.
 
         Args:
             user: As there.
@@ -84,11 +84,11 @@ class PostgresUsers:
             raise IdentifierTaken(FieldFault(taken.value, "taken")) from None
 
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
-        """See `ports.UserWriter.rehash`."""
+        """See `ports.users.UserWriter.rehash`."""
         return await self._pool.fetchrow("rehash_user", user_id, old, new) is not None
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
-        """See `ports.Profiles.change_profile`."""
+        """See `ports.profiles.Profiles.change_profile`."""
         row = await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date)
         return None if row is None else _profile(row)
 

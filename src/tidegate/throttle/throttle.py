@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from tidegate.domain.errors import TooManyAttempts
 from tidegate.domain.throttling import Counter, CounterKind, Limit
-from tidegate.ports import Increment, SharedCounters
+from tidegate.ports.throttling import Increment, SharedCounters
 from tidegate.throttle.tallies import Tallies, Tally
 
 _GATHER_S: Final = 0.1
@@ -28,7 +28,7 @@ _OF_THE_CALLER_ALONE: Final = frozenset({CounterKind.PAIR, CounterKind.DEVICE})
 
 
 class CountingThrottle:
-    """`ports.Throttle`.
+    """`ports.throttling.Throttle`.
 
     A counter that this process knows to be at its limit refuses without asking anybody. Else the others are asked, if they
     can be: one look at all counters of the attempt, together with whoever else asks in that turn of the event loop.
@@ -61,7 +61,7 @@ class CountingThrottle:
         self._flushing: set[asyncio.Task[None]] = set()
 
     async def admit(self, counters: Sequence[Counter]) -> "CountedAttempt":
-        """See `ports.Throttle.admit`."""
+        """See `ports.throttling.Throttle.admit`."""
         tallies = [tally for counter in counters if (tally := self._tallies.take(counter)) is not None]
         for tally in tallies:
             tally.holders += 1
@@ -81,14 +81,14 @@ class CountingThrottle:
         return CountedAttempt(self, tallies)
 
     def check(self, counters: Sequence[Counter]) -> None:
-        """See `ports.Throttle.check`."""
+        """See `ports.throttling.Throttle.check`."""
         for counter in counters:
             tally = self._tallies.find(counter)
             if tally is not None:
                 self._refuse_if_full([tally])
 
     def count(self, counters: Sequence[Counter]) -> None:
-        """See `ports.Throttle.count`."""
+        """See `ports.throttling.Throttle.count`."""
         tallies = [tally for counter in counters if (tally := self._tallies.take(counter)) is not None]
         self._refuse_if_full(tallies)
         self._count(tallies)
@@ -250,7 +250,7 @@ def _buckets(tally: Tally, window: int) -> tuple[bytes, bytes]:
 
 
 class CountedAttempt:
-    """`ports.Attempt`."""
+    """`ports.throttling.Attempt`."""
 
     __slots__ = ("_tallies", "_throttle")
 
@@ -267,9 +267,9 @@ class CountedAttempt:
         self._throttle.end(self._tallies)
 
     async def fail(self) -> None:
-        """See `ports.Attempt.fail`."""
+        """See `ports.throttling.Attempt.fail`."""
         await self._throttle.fail(self._tallies)
 
     def succeed(self) -> None:
-        """See `ports.Attempt.succeed`."""
+        """See `ports.throttling.Attempt.succeed`."""
         self._throttle.succeed(self._tallies)

@@ -11,7 +11,7 @@ from tidegate.tokens.verifier import AccessTokenVerifier
 
 @dataclass(frozen=True, slots=True)
 class AccessTokenService:
-    """Implements `ports.AccessTokens`."""
+    """Implements `ports.tokens.AccessTokens`."""
 
     issuer: AccessTokenIssuer
     verifier: AccessTokenVerifier | RememberingVerifier

@@ -27,7 +27,7 @@ _CHARACTERS: Final = -(-(_BODY.size + MAC_OCTETS) * 8 // 6)
 
 
 class DeviceTokenCodec:
-    """Implements `ports.DeviceTokens`.
+    """Implements `ports.tokens.DeviceTokens`.
 
     Args:
         mac_key: The secret of the installation; what signs here is derived from it for this purpose alone.
@@ -43,7 +43,7 @@ class DeviceTokenCodec:
         self._new_id = new_id
 
     def read(self, token: str) -> DeviceGrant | None:
-        """See `ports.DeviceTokens.read`."""
+        """See `ports.tokens.DeviceTokens.read`."""
         if len(token) != _CHARACTERS:
             return None
         try:
@@ -57,7 +57,7 @@ class DeviceTokenCodec:
         return DeviceGrant(UUID(bytes=user_id), UUID(bytes=device_id), expires_at)
 
     def renewed(self, user_id: UUID, known: DeviceGrant | None) -> str | None:
-        """See `ports.DeviceTokens.renewed`."""
+        """See `ports.tokens.DeviceTokens.renewed`."""
         now_s = int(self._now())
         if known is not None and known.expires_at - now_s > self._ttl_s // 2:
             return None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 class RandomIds:
-    """Implements `ports.Ids`.
+    """Implements `ports.ids.Ids`.
 
     Args:
         now: The clock, seconds since 1970.

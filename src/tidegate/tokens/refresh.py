@@ -27,7 +27,7 @@ _CHARACTERS: Final = -(-(_BODY.size + MAC_OCTETS) * 8 // 6)
 
 
 class RefreshTokenCodec:
-    """Implements `ports.RefreshTokens`.
+    """Implements `ports.tokens.RefreshTokens`.
 
     Args:
         mac_key: The secret of the installation, the same on every node. What signs here is derived from it for this purpose

@@ -9,7 +9,8 @@ from uuid import UUID
 from tidegate.domain.errors import Contended, IdempotencyKeyReused, Refusal
 from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.throttling import Counter
-from tidegate.ports import IdempotencyKeys, Throttle
+from tidegate.ports.idempotency import IdempotencyKeys
+from tidegate.ports.throttling import Throttle
 
 
 class Turns:

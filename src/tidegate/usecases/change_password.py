@@ -11,7 +11,13 @@ from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
 from tidegate.domain.throttling import device_counters
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, Profile
-from tidegate.ports import AccessTokens, Ids, Passwords, Profiles, RefreshTokens, Sessions, Throttle, UserReader
+from tidegate.ports.ids import Ids
+from tidegate.ports.passwords import Passwords
+from tidegate.ports.profiles import Profiles
+from tidegate.ports.sessions import Sessions
+from tidegate.ports.throttling import Throttle
+from tidegate.ports.tokens import AccessTokens, RefreshTokens
+from tidegate.ports.users import UserReader
 from tidegate.usecases.log_in import Origin
 from tidegate.usecases.password_rules import PasswordRules
 

@@ -7,7 +7,7 @@ from tidegate.domain.claims import AccessClaims, TokenPair
 from tidegate.domain.errors import InvalidAccessToken
 from tidegate.domain.idempotency import Keying, Operation
 from tidegate.domain.throttling import device_counters
-from tidegate.ports import Sessions
+from tidegate.ports.sessions import Sessions
 from tidegate.usecases.act_once import ActOnce
 from tidegate.usecases.authenticate import Authenticate
 from tidegate.usecases.change_password import ChangePassword

@@ -6,7 +6,8 @@ from functools import partial
 from tidegate.domain.claims import AccessClaims
 from tidegate.domain.errors import FaultCollector, InvalidAccessToken
 from tidegate.domain.users import Profile, ProfileChange, read_birth_date, read_full_name
-from tidegate.ports import Clock, Profiles
+from tidegate.ports.clock import Clock
+from tidegate.ports.profiles import Profiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

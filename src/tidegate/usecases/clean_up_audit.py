@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tidegate.ports import AuditRemoval
+from tidegate.ports.jobs import AuditRemoval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tidegate.ports import IdempotencyKeyRemoval
+from tidegate.ports.idempotency import IdempotencyKeyRemoval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

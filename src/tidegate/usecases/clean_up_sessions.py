@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tidegate.ports import SessionRemoval
+from tidegate.ports.sessions import SessionRemoval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

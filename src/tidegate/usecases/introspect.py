@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from tidegate.domain.claims import AccessClaims
 from tidegate.domain.errors import InvalidAccessToken
-from tidegate.ports import AccessTokens, Sessions
+from tidegate.ports.sessions import Sessions
+from tidegate.ports.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,18 +11,12 @@ from tidegate.domain.lanes import Lane
 from tidegate.domain.sessions import FIRST_GENERATION, NewSession
 from tidegate.domain.throttling import Counter, CounterKind, address_counters, device_counters, login_counters
 from tidegate.domain.users import LoginIdentifier, StoredCredentials
-from tidegate.ports import (
-    AccessTokens,
-    DeviceTokens,
-    Ids,
-    NearbyUsers,
-    Passwords,
-    RefreshTokens,
-    Sessions,
-    Throttle,
-    UserReader,
-    UserWriter,
-)
+from tidegate.ports.ids import Ids
+from tidegate.ports.passwords import Passwords
+from tidegate.ports.sessions import Sessions
+from tidegate.ports.throttling import Throttle
+from tidegate.ports.tokens import AccessTokens, DeviceTokens, RefreshTokens
+from tidegate.ports.users import NearbyUsers, UserReader, UserWriter
 
 _ATTEMPTS = 2
 """How often a login reads the user's row, which may have changed before the session is opened: first wherever it is

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tidegate.domain.claims import AccessClaims
-from tidegate.ports import Sessions
+from tidegate.ports.sessions import Sessions
 
 
 class LogoutScope(StrEnum):

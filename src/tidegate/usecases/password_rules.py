@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tidegate.domain.credentials import choose_password
 from tidegate.domain.errors import FieldFault, InvalidRequest
 from tidegate.domain.users import LoginIdentifier
-from tidegate.ports import Blocklist
+from tidegate.ports.passwords import Blocklist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from tidegate.domain.jobs import JobKind
-from tidegate.ports import JobBatch
+from tidegate.ports.jobs import JobBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from uuid import UUID
 from tidegate.domain.claims import TokenPair
 from tidegate.domain.errors import InvalidRefreshToken
 from tidegate.domain.sessions import Fate
-from tidegate.ports import AccessTokens, RefreshTokens, Sessions
+from tidegate.ports.sessions import Sessions
+from tidegate.ports.tokens import AccessTokens, RefreshTokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,11 @@ from tidegate.domain.users import (
     read_birth_date,
     read_full_name,
 )
-from tidegate.ports import Clock, Ids, Passwords, Throttle, UserFinder, UserWriter
+from tidegate.ports.clock import Clock
+from tidegate.ports.ids import Ids
+from tidegate.ports.passwords import Passwords
+from tidegate.ports.throttling import Throttle
+from tidegate.ports.users import UserFinder, UserWriter
 from tidegate.usecases.password_rules import PasswordRules
 
 Normalise = Callable[[IdentifierKind, str], LoginIdentifier]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from tidegate.domain.errors import InvalidAccessToken, InvalidRefreshToken
-from tidegate.ports import AccessTokens, RefreshTokens, Sessions
+from tidegate.ports.sessions import Sessions
+from tidegate.ports.tokens import AccessTokens, RefreshTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from tidegate.ports import JobBatch, WelcomeSender
+from tidegate.ports.jobs import JobBatch
+from tidegate.ports.notices import WelcomeSender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

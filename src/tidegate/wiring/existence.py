@@ -18,7 +18,7 @@ from tidegate.existence.memory import FilterMemory, NoSharedMemoryError
 from tidegate.existence.shared_filter import SharedFilter
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, open_log
-from tidegate.ports import NearbyUsers, UserFinder, UserReader, UserWriter
+from tidegate.ports.users import NearbyUsers, UserFinder, UserReader, UserWriter
 from tidegate.storage.existence import open_existence_database
 from tidegate.storage.users import PostgresUsers
 from tidegate.wiring.feed import hearing_of_names

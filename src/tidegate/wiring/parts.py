@@ -46,7 +46,7 @@ _TALLIES_MAX: Final = 65_536
 
 
 class SystemClock:
-    """Implements `ports.Clock`."""
+    """Implements `ports.clock.Clock`."""
 
     def now(self) -> datetime:
         """Now, aware, UTC."""

@@ -11,7 +11,7 @@ from tidegate.config import Settings
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog
-from tidegate.ports import NearbyUsers
+from tidegate.ports.users import NearbyUsers
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.replica_pools import START, ReplicaPool
 from tidegate.storage.replica_users import ReadOutcome, Replica, ReplicaUsers

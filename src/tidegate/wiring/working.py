@@ -12,7 +12,7 @@ from tidegate.notices.logged import LoggedWelcome
 from tidegate.notices.smtp import SmtpWelcome
 from tidegate.observability import metrics
 from tidegate.observability.log import JsonLog, open_log
-from tidegate.ports import WelcomeSender
+from tidegate.ports.notices import WelcomeSender
 from tidegate.queue.carrier import JobCarrier
 from tidegate.queue.connection import QueueConnection
 from tidegate.storage.idempotency import PostgresIdempotencyKeys

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.jobs import UNFINISHED, Job, NoticeUndelivered, back_off_s, halves
-from tidegate.ports import Carrier, JobBatch, Jobs
+from tidegate.ports.jobs import Carrier, JobBatch, Jobs
 from tidegate.worker.lanes import Lane, Watcher
 
 T = TypeVar("T")

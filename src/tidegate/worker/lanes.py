@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.domain.jobs import JobKind
-from tidegate.ports import JobBatch
+from tidegate.ports.jobs import JobBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ published and lost, wherever, is published again when the lease ends; what was p
 
 from typing import Final
 
-from tidegate.ports import Carrier, Jobs
+from tidegate.ports.jobs import Carrier, Jobs
 from tidegate.worker.lanes import Lane, Watcher
 
 CLAIMED_FOR_S: Final = 20.0

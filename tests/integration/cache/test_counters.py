@@ -12,7 +12,7 @@ from tidegate.cache.address import read_address
 from tidegate.cache.client import CacheClient
 from tidegate.cache.counters import ValkeyCounters
 from tidegate.embedded.valkey import EmbeddedValkey
-from tidegate.ports import Increment
+from tidegate.ports.throttling import Increment
 
 
 class ValkeyWorld:

@@ -20,7 +20,7 @@ from tests.support.waiting import GIVE_UP_AFTER_S
 from tests.unit.worker.test_hands import Heard
 from tidegate.domain.jobs import RECORDED, Claimed
 from tidegate.embedded.nats import EmbeddedNats
-from tidegate.ports import JobBatch
+from tidegate.ports.jobs import JobBatch
 from tidegate.queue.address import read_addresses
 from tidegate.queue.carrier import STREAM, JobCarrier
 from tidegate.queue.connection import QueueConnection

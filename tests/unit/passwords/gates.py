@@ -10,7 +10,7 @@ from tests.fakes.passwords import SOMEBODY
 from tidegate.domain.lanes import Lane
 from tidegate.passwords.pool import HashPool
 from tidegate.passwords.profiles import HashProfile
-from tidegate.ports import Client
+from tidegate.ports.passwords import Client
 
 TINY = HashProfile("tiny", memory_cost_kib=8, time_cost=1)
 PATIENCE_S = 30

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.contract.passwords import PasswordsContract
 from tests.fakes.passwords import InstantPasswords
-from tidegate.ports import Passwords
+from tidegate.ports.passwords import Passwords
 
 
 class TestInstantPasswords(PasswordsContract):

@@ -16,7 +16,7 @@ from tests.unit.passwords.gates import Gate, a_pool, all_submitted, asks, closin
 from tidegate.domain.errors import HashPoolSaturated
 from tidegate.domain.lanes import Lane
 from tidegate.passwords.work import Alone
-from tidegate.ports import Passwords
+from tidegate.ports.passwords import Passwords
 
 
 class TestHashPool(PasswordsContract):

@@ -8,7 +8,8 @@ import pytest
 
 from tests.contract.tokens import AccessTokensContract, DeviceTokensContract, IdsContract, RefreshTokensContract
 from tests.fakes.tokens import FakeAccessTokens, FakeDeviceTokens, FakeIds, FakeRefreshTokens
-from tidegate.ports import AccessTokens, DeviceTokens, Ids, RefreshTokens
+from tidegate.ports.ids import Ids
+from tidegate.ports.tokens import AccessTokens, DeviceTokens, RefreshTokens
 from tidegate.tokens.access import AccessTokenService
 from tidegate.tokens.device import DeviceTokenCodec
 from tidegate.tokens.ids import RandomIds

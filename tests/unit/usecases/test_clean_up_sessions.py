@@ -9,7 +9,7 @@ from tidegate.usecases.clean_up_sessions import CleanUpSessions
 
 
 class CountedRemoval:
-    """Implements `ports.SessionRemoval`: always finds *found*."""
+    """Implements `ports.sessions.SessionRemoval`: always finds *found*."""
 
     def __init__(self, found: int) -> None:
         self.asked: list[tuple[float, int]] = []

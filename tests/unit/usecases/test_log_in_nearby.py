@@ -15,7 +15,7 @@ NEW_PASSWORD = "battery staple"
 
 
 class LateUsers:
-    """A `ports.NearbyUsers` that knows what it is told, and whatever it does not know the primary."""
+    """A `ports.users.NearbyUsers` that knows what it is told, and whatever it does not know the primary."""
 
     def __init__(self) -> None:
         self.primary: InMemoryUsers | None = None

@@ -16,7 +16,7 @@ from tidegate.domain.idempotency import Keying
 from tidegate.domain.lanes import Lane
 from tidegate.domain.throttling import CounterKind, Limit
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser
-from tidegate.ports import NearbyUsers
+from tidegate.ports.users import NearbyUsers
 from tidegate.throttle.throttle import CountingThrottle
 from tidegate.usecases.act_once import ActOnce
 from tidegate.usecases.authenticate import Authenticate
@@ -40,7 +40,7 @@ LIMITS = {
 
 
 class ListedPasswords:
-    """Implements `ports.Blocklist`: knows one password."""
+    """Implements `ports.passwords.Blocklist`: knows one password."""
 
     def holds(self, password: str) -> bool:
         return password.casefold() == "password123"

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.jobs import NOON, InMemoryCarrier, InMemoryJobs
 from tidegate.domain.errors import DatabaseUnavailable
 from tidegate.domain.jobs import RECORDED, UNFINISHED, NoticeUndelivered, back_off_s
-from tidegate.ports import JobBatch
+from tidegate.ports.jobs import JobBatch
 from tidegate.usecases.record_events import RecordEvents
 from tidegate.worker.hands import Hands
 from tidegate.worker.lanes import Lane

@@ -8,7 +8,8 @@ from tidegate.api.schemas import Availability, encode
 from tidegate.domain.errors import UnknownRoute
 from tidegate.domain.throttling import CounterKind, address_counters
 from tidegate.domain.users import IdentifierKind
-from tidegate.ports import Throttle, UserReader
+from tidegate.ports.throttling import Throttle
+from tidegate.ports.users import UserReader
 from tidegate.usecases.register import Normalise
 
 

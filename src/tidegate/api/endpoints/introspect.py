@@ -11,7 +11,7 @@ from tidegate.api.http import Answer, Request
 from tidegate.api.schemas import Introspection, encode
 from tidegate.domain.errors import InvalidClient
 from tidegate.domain.throttling import CounterKind, address_counters
-from tidegate.ports import Throttle
+from tidegate.ports.throttling import Throttle
 from tidegate.usecases.introspect import Introspect
 
 

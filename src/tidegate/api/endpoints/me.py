@@ -10,7 +10,7 @@ from tidegate.api.http import JSON_TYPE, Answer, Header, Request
 from tidegate.api.schemas import ProfileBody, encode
 from tidegate.domain.errors import FaultCollector, InvalidAccessToken
 from tidegate.domain.users import IdentifierKind, Profile
-from tidegate.ports import Profiles
+from tidegate.ports.profiles import Profiles
 from tidegate.usecases.authenticate import Authenticate
 from tidegate.usecases.change_profile import ChangeProfile
 

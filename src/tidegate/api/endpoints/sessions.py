@@ -8,7 +8,7 @@ from tidegate.api.errors import SUCCESS
 from tidegate.api.http import Answer, Request
 from tidegate.api.schemas import SessionBody, SessionsBody, encode
 from tidegate.domain.errors import UnknownResource
-from tidegate.ports import Sessions
+from tidegate.ports.sessions import Sessions
 from tidegate.usecases.authenticate import Authenticate
 
 
