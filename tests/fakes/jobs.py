@@ -29,6 +29,7 @@ class InMemoryJobs:
         audit: Jobs that were written down, in order.
         dead: By job, the class of the last error.
         last_logins: By user.
+        first_logins: By user, the job of the first.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class InMemoryJobs:
         self.audit: list[int] = []
         self.dead: dict[int, str] = {}
         self.last_logins: dict[UUID, datetime] = {}
+        self.first_logins: dict[UUID, int] = {}
         self.held_users: set[UUID] = set()
         self.people: dict[UUID, Addressee] = {}
         self._given = 0
@@ -93,6 +95,8 @@ class InMemoryJobs:
                 del self.rows[job]
             self.audit += batch.audit
             self.last_logins |= batch.last_logins
+            for user_id, job in batch.first_logins.items():
+                self.first_logins[user_id] = min(job, self.first_logins.get(user_id, job))
             for kind, user_id in batch.put_jobs:
                 self.put(kind, user_id)
         except BaseException as error:
@@ -136,6 +140,7 @@ class InMemoryBatch:
         self.kept: AbstractSet[int] = frozenset()
         self.audit: list[int] = []
         self.last_logins: dict[UUID, datetime] = {}
+        self.first_logins: dict[UUID, int] = {}
         self.put_jobs: list[tuple[JobKind, UUID]] = []
 
     def keep(self, jobs: Sequence[Job]) -> None:
@@ -145,6 +150,9 @@ class InMemoryBatch:
         held = self._store.held_users & latest.keys()
         self.last_logins |= {user_id: at for user_id, at in latest.items() if user_id not in held}
         return held
+
+    async def note_first_logins(self, first: Mapping[UUID, Job]) -> None:
+        self.first_logins |= {user_id: job.job_id for user_id, job in first.items()}
 
     async def record_audit(self, jobs: Sequence[Job]) -> None:
         self.audit += [job.job_id for job in jobs]

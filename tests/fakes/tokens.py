@@ -91,6 +91,8 @@ class FakeIds:
     def session_id(self) -> UUID:
         return nth_session(next(self._sessions))
 
+    coupon_id = campaign_id = user_id
+
 
 def nth_user(n: int) -> UUID:
     """The id of the n-th user that a `FakeIds` named, from 1."""

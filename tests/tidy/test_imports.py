@@ -90,6 +90,7 @@ DOMAIN_MAY_IMPORT: Final = {
     "collections.abc",
     "dataclasses",
     "datetime",
+    "decimal",
     "enum",
     "functools",
     "ipaddress",

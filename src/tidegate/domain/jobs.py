@@ -21,6 +21,15 @@ class JobKind(StrEnum):
     USER_ENABLED = "user_enabled"
     USER_DELETED = "user_deleted"
     WELCOME_DUE = "welcome_due"
+    SEAT_HELD = "seat_held"
+    SEAT_LAPSED = "seat_lapsed"
+    COUPON_GRANTED = "coupon_granted"
+    COUPON_RESERVED = "coupon_reserved"
+    COUPON_RELEASED = "coupon_released"
+    COUPON_REDEEMED = "coupon_redeemed"
+    COUPON_VOIDED = "coupon_voided"
+    CAMPAIGN_CHANGED = "campaign_changed"
+    """About a campaign, whose id stands in the place of a user's."""
 
 
 NOTICES: Final = (JobKind.WELCOME_DUE,)
@@ -43,7 +52,7 @@ class Job:
 
     Attributes:
         job_id: Given by the database; every delivery and every try has the same.
-        user_id: Whom it is about; they may be gone.
+        user_id: Whom it is about; they may be gone. For `CAMPAIGN_CHANGED`: which campaign.
         at: When what caused it happened, by the primary's clock, aware, UTC.
         tries: How often it has failed, or has been begun alone and not ended.
     """

@@ -72,7 +72,11 @@ class StoredCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """A registration whose every field has been checked and normalised; at least one identifier is set."""
+    """A registration whose every field has been checked and normalised; at least one identifier is set.
+
+    Attributes:
+        campaign: The code of the campaign that it came through; the user takes part if that is open at that moment.
+    """
 
     user_id: UUID
     username: str | None
@@ -81,6 +85,7 @@ class NewUser:
     password_hash: str
     full_name: str | None
     birth_date: date | None
+    campaign: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,7 @@ JOBS_DONE: Final = Counter("tidegate_jobs_done", "Jobs that took effect.", ["lan
 JOBS_FAILED: Final = Counter(
     "tidegate_jobs_failed", "Failures of a job, by class; each is tried again or dead.", ["lane", "error"]
 )
+COUPONS_GRANTED: Final = Counter("tidegate_coupons_granted", "Coupons granted by this worker.")
 JOBS_DEAD: Final = Counter("tidegate_jobs_dead", "Jobs that failed too often and wait for a person.", ["lane"])
 JOBS_RELAYED: Final = Counter("tidegate_jobs_relayed", "Jobs published to the queue.", ["lane"])
 JOBS_RELAY_SECONDS: Final = Histogram(

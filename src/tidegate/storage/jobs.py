@@ -142,6 +142,13 @@ class PostgresJobBatch:
             return frozenset()
         return frozenset(row["userid"] for row in await self._work.fetch("users_among", list(missing)))
 
+    async def note_first_logins(self, first: Mapping[UUID, Job]) -> None:
+        """See `ports.jobs.JobBatch.note_first_logins`."""
+        jobs = first.values()
+        await self._work.fetch(
+            "note_first_logins", list(first.keys()), [job.job_id for job in jobs], [job.at for job in jobs]
+        )
+
     async def record_audit(self, jobs: Sequence[Job]) -> None:
         """See `ports.jobs.JobBatch.record_audit`."""
         await self._work.fetch("record_audit", [job.job_id for job in jobs])

@@ -72,11 +72,11 @@ class PostgresUsers:
         """
         try:
             if once is None:
-                await self._pool.fetchrow("add_user", *_columns(user), str(noted_in))
+                await self._pool.fetchrow("add_user", *_columns(user), str(noted_in), user.campaign)
                 return
             async with self._pool.transaction() as work:
                 await take_key(work, once, made=user.user_id)
-                await work.fetchrow("add_user", *_columns(user), str(noted_in))
+                await work.fetchrow("add_user", *_columns(user), str(noted_in), user.campaign)
         except UniqueViolated as violated:
             taken = _IDENTIFIER_OF.get(violated.constraint)
             if taken is None:

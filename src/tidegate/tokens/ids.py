@@ -22,6 +22,8 @@ class RandomIds:
         """Return a UUIDv4 (RFC 9562 section 5.4)."""
         return UUID(bytes=self._random_octets(16), version=4)
 
+    coupon_id = campaign_id = user_id
+
     def session_id(self) -> UUID:
         """Return a UUIDv7 (RFC 9562 section 5.7): 48 bits of milliseconds since 1970, then 74 random bits.
 

@@ -1,7 +1,7 @@
 """Writes down what happened to users, for a batch of jobs at once: never in the request itself (DESIGN 5.6)."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from tidegate.domain.jobs import JobKind
@@ -21,11 +21,14 @@ class RecordEvents:
 
     async def __call__(self, batch: JobBatch) -> None:
         """Do *batch*."""
-        latest: dict[UUID, datetime] = {}
-        for job in batch.jobs:
-            if job.kind is JobKind.LOGIN_SUCCEEDED:
-                latest[job.user_id] = max(job.at, latest.get(job.user_id, job.at))
-        held = await batch.record_last_logins(latest) if latest else frozenset[UUID]()
+        logins = [job for job in batch.jobs if job.kind is JobKind.LOGIN_SUCCEEDED]
+        held: AbstractSet[UUID] = frozenset()
+        if logins:
+            # Of those that wait on too: a place in the line of a campaign does not wait for a row that somebody holds.
+            await batch.note_first_logins(
+                {job.user_id: job for job in sorted(logins, key=lambda job: job.job_id, reverse=True)}
+            )
+            held = await batch.record_last_logins({job.user_id: job.at for job in sorted(logins, key=lambda job: job.at)})
         done = list(batch.jobs)
         if held:
             waiting = [job for job in done if job.kind is JobKind.LOGIN_SUCCEEDED and job.user_id in held]

@@ -1,6 +1,7 @@
 """One worker process: what it is made of, and how it works until it is told to stop."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -15,13 +16,16 @@ from tidegate.observability.log import JsonLog, open_log
 from tidegate.ports.notices import WelcomeSender
 from tidegate.queue.carrier import JobCarrier
 from tidegate.queue.connection import QueueConnection
+from tidegate.storage.campaign_line import PostgresCampaignLine
 from tidegate.storage.idempotency import PostgresIdempotencyKeys
 from tidegate.storage.jobs import PostgresJobs
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.sessions import PostgresSessions
+from tidegate.tokens.ids import RandomIds
 from tidegate.usecases.clean_up_audit import CleanUpAudit
 from tidegate.usecases.clean_up_idempotency_keys import CleanUpIdempotencyKeys
 from tidegate.usecases.clean_up_sessions import CleanUpSessions
+from tidegate.usecases.grant_coupons import GrantCoupons
 from tidegate.usecases.record_events import RecordEvents
 from tidegate.usecases.welcome import Welcome
 from tidegate.wiring.feed import relaying
@@ -41,8 +45,8 @@ _WELCOMES_AT_ONCE: Final = 4
 _WELCOME_TRIES_MAX: Final = 14
 """About an hour in all: as long as a mail server may well be away."""
 
-_CONNECTIONS: Final = 4
-"""Hands, relay, clean-up and gauge; `_WELCOMES_AT_ONCE` and a relay come on top where there is somebody to greet."""
+_CONNECTIONS: Final = 5
+"""Hands, relay, clean-up, gauge, coupons; `_WELCOMES_AT_ONCE` and a relay come on top where there is somebody to greet."""
 
 _CLEANUP_INTERVAL_S: Final = 60.0
 _GAUGE_INTERVAL_S: Final = 5.0
@@ -69,7 +73,11 @@ async def run_worker(settings: Settings) -> None:
             log.event("error", "worker", "a round failed and will be tried again", failure)
 
         lanes = list(_lanes(sender))
-        rounds = [*_job_rounds(settings, lanes, primary, queue, log), *_clean_ups(settings, primary)]
+        rounds = [
+            *_job_rounds(settings, lanes, primary, queue, log),
+            _grants(settings, primary),
+            *_clean_ups(settings, primary),
+        ]
         loop = WorkerLoop([*rounds, _gauge(primary, lambda: loop.overdue_s)], on_failure=report)
         running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,6 +135,16 @@ def _job_rounds(
         yield Rounds(work=Hands(lane, jobs=jobs, carrier=carrier, watcher=watcher).work, rest_s=rest_s)
         if carrier is not None:
             yield Rounds(work=Relay(lane, jobs=jobs, carrier=carrier, watcher=watcher).work, rest_s=rest_s)
+
+
+def _grants(settings: Settings, primary: PrimaryPool) -> Rounds:
+    grant = GrantCoupons(
+        line=PostgresCampaignLine(primary),
+        ids=RandomIds(),
+        random_octets=os.urandom,
+        on_granted=metrics.COUPONS_GRANTED.inc,
+    )
+    return Rounds(work=grant, rest_s=settings.worker_poll_interval_ms / 1000)
 
 
 def _clean_ups(settings: Settings, primary: PrimaryPool) -> Iterator[Rounds]:

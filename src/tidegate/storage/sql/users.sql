@@ -23,11 +23,16 @@ SELECT userid, username, email, phone_number, full_name, birth_date, last_login 
 -- name: add_user
 -- No look-up before: of any number of racing adds the unique indexes let one through, the others wait for it and fail.
 -- $8 is the note of the existence filter that has the names, or 0. RETURNING sets it after the row is in and before the
--- trigger that reads it is fired; it is forgotten with the transaction.
+-- trigger that reads it is fired; it is forgotten with the transaction. $9 is the code of a campaign, or null: who registers
+-- through one that is open at this moment takes part (ADR 0027); a link that is no good any more keeps nobody from registering.
 WITH added AS (
     INSERT INTO users (userid, username, email, phone_number, password, full_name, birth_date)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
     RETURNING userid, set_config('tidegate.noted_in', $8, true)
+), entered AS (
+    INSERT INTO entrants (user_id, campaign_id)
+    SELECT userid, campaign_id FROM added, campaigns
+    WHERE code = $9 AND state IN ('active', 'exhausted') AND opens_at <= now() AND closes_at > now()
 )
 INSERT INTO jobs (kind, user_id) SELECT 'user_registered', userid FROM added;
 
