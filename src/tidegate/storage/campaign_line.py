@@ -11,8 +11,8 @@ from tidegate.domain.campaigns import Known, OpenCampaign, Place, RankBy, Win
 from tidegate.storage.connections import PrimaryConnection, Row
 from tidegate.storage.pools import PrimaryPool
 
-_WRITERS_WAITED_FOR_S: Final = 2.0
-"""A login's transaction takes a millisecond. One that hangs holds the lines up, but not this round."""
+_PATIENCE_S: Final = 1.0
+"""Longer than our own statements may take: a login that waits for a lock until it is cut off holds up one round."""
 
 _WRITERS_LOOKED_AT_S: Final = 0.005
 
@@ -23,14 +23,16 @@ _LOGINS_LOOKED_AT_MAX: Final = 10_000
 class PostgresCampaignLine:
     """`ports.campaigns.CampaignLine`."""
 
-    def __init__(self, pool: PrimaryPool, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, pool: PrimaryPool, *, statement_timeout_s: float, clock: Callable[[], float] = monotonic) -> None:
         """Keep what is given.
 
         Args:
-            pool: Lends two connections at once, at most.
+            pool: Lends one connection at a time.
+            statement_timeout_s: After which every node's statements and idle transactions are cut off.
             clock: In seconds; tests hold it.
         """
         self._pool = pool
+        self._writers_waited_for_s = statement_timeout_s + _PATIENCE_S
         self._clock = clock
 
     async def to_serve(self) -> Sequence[OpenCampaign]:
@@ -51,7 +53,7 @@ class PostgresCampaignLine:
 
     async def _writers_have_ended(self) -> bool:
         """Wait for everybody who writes jobs or entrants at this moment, but not for who begins after it."""
-        until = self._clock() + _WRITERS_WAITED_FOR_S
+        until = self._clock() + self._writers_waited_for_s
         left = await self._writers()
         while left and self._clock() < until:
             await asyncio.sleep(_WRITERS_LOOKED_AT_S)

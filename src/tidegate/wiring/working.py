@@ -139,7 +139,7 @@ def _job_rounds(
 
 def _grants(settings: Settings, primary: PrimaryPool) -> Rounds:
     grant = GrantCoupons(
-        line=PostgresCampaignLine(primary),
+        line=PostgresCampaignLine(primary, statement_timeout_s=settings.database_statement_timeout_ms / 1000),
         ids=RandomIds(),
         random_octets=os.urandom,
         on_granted=metrics.COUPONS_GRANTED.inc,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,9 +23,8 @@ TICKS = iter(range(10**9))
 
 def granting(world: PostgresWorld, *, patience: bool = True) -> GrantCoupons:
     """One worker's round; without *patience* it gives up at once on whoever writes."""
-    line = (
-        PostgresCampaignLine(world.pool) if patience else PostgresCampaignLine(world.pool, clock=lambda: next(TICKS) * 10.0)
-    )
+    clock = monotonic if patience else lambda: next(TICKS) * 10.0
+    line = PostgresCampaignLine(world.pool, statement_timeout_s=5.0, clock=clock)
     return GrantCoupons(line=line, ids=RandomIds(), random_octets=os.urandom, on_granted=lambda _count: None)
 
 
