@@ -311,6 +311,29 @@ def test_at_the_end_who_had_logged_in_still_gets_the_coupon_and_who_had_not_gets
     asyncio.run(story())
 
 
+def test_who_logged_in_before_the_end_gets_the_coupon_though_it_is_noted_after_it(database: str) -> None:
+    async def story() -> None:
+        async with opened_world(database) as world:
+            campaign = await make_campaign(world.outside, cap=3)
+            before, held, after = await enter(world.outside, campaign, 3)
+            (first, _) = await log_in(world.outside, [before, held])
+            await world.outside.execute("UPDATE campaigns SET state = 'ended', ended_at = now()")
+            await log_in(world.outside, [after])
+            async with bystander(database) as other:
+                transaction = other.transaction()
+                await transaction.start()
+                await other.execute("SELECT FROM jobs WHERE job_id = $1 FOR UPDATE", first)
+                await do_jobs(world)
+                await granting(world)()
+                assert await winners(world.outside, campaign) == []  # whoever is first waits to be noted, as before the end
+                await transaction.rollback()
+            await do_jobs(world)
+            await granting(world)()
+            assert await winners(world.outside, campaign) == [before, held]
+
+    asyncio.run(story())
+
+
 def test_who_was_deleted_meanwhile_leaves_the_place_to_the_next(database: str) -> None:
     async def story() -> None:
         async with opened_world(database) as world:

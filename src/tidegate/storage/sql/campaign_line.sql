@@ -31,7 +31,7 @@ WITH waiting AS (
 ), unnoted AS (
     SELECT waiting.job_id, waiting.created_at FROM waiting JOIN entrants USING (user_id) JOIN campaigns USING (campaign_id)
     WHERE kind = 'login_succeeded' AND (login_job IS NULL OR login_job > waiting.job_id)
-        AND state <> 'ended' AND (state <> 'exhausted' OR passes_on)
+        AND (ended_at IS NULL OR waiting.created_at <= ended_at) AND (state <> 'exhausted' OR passes_on)
     ORDER BY waiting.job_id
     LIMIT 1
 )
@@ -64,14 +64,14 @@ WHERE entrants.user_id = locked.user_id AND (login_job IS NULL OR login_job > lo
 -- name: note_first_logins
 -- Worker, with the logins' jobs, in the transaction that removes them. Primary key of entrants, in its order, so that two workers
 -- wait for each other instead of deadlocking. Who cannot get a seat any more is kept away: a campaign that is sold out for good
--- costs a look.
+-- costs a look. Who logged in before the end counts, however late that is noted.
 WITH login AS (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS login (user_id, job_id, at)
 ), locked AS (
     SELECT entrants.user_id, login.job_id, login.at
     FROM login JOIN entrants USING (user_id) JOIN campaigns USING (campaign_id)
     WHERE (login_job IS NULL OR login_job > login.job_id)
-        AND state <> 'ended' AND (state <> 'exhausted' OR passes_on)
+        AND (ended_at IS NULL OR login.at <= ended_at) AND (state <> 'exhausted' OR passes_on)
     ORDER BY entrants.user_id
     FOR NO KEY UPDATE OF entrants
 )
