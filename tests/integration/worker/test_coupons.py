@@ -334,6 +334,27 @@ def test_who_logged_in_before_the_end_gets_the_coupon_though_it_is_noted_after_i
     asyncio.run(story())
 
 
+def test_a_seat_does_not_lapse_while_a_login_of_before_its_end_may_turn_up(database: str) -> None:
+    """Numbers and times are not drawn at once: who began to log in first may have the higher number."""
+
+    async def story() -> None:
+        async with opened_world(database) as world:
+            campaign = await make_campaign(world.outside, cap=2, rank_by="registration", seat_hours=1)
+            first, second = await enter(world.outside, campaign, 2)
+            await granting(world)()
+            await world.outside.execute("UPDATE grants SET held_until = now() - interval '1 s' WHERE user_id = $1", first)
+            await log_in(world.outside, [second, first])
+            await world.outside.execute(
+                "UPDATE jobs SET created_at = now() - interval '2 s' WHERE user_id = $1 AND kind = 'login_succeeded'", first
+            )
+            await granting(world)()
+            await do_jobs(world)
+            await granting(world)()
+            assert await winners(world.outside, campaign) == [first, second]
+
+    asyncio.run(story())
+
+
 def test_who_was_deleted_meanwhile_leaves_the_place_to_the_next(database: str) -> None:
     async def story() -> None:
         async with opened_world(database) as world:
