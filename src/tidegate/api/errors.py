@@ -48,6 +48,8 @@ ANSWERS: Final[dict[type[e.TidegateError], Told]] = {
     e.UnsupportedMediaType: Told(415, "unsupported media type"),
     # The draft's status for it (section 2.7, ADR 0019).
     e.IdempotencyKeyReused: Told(422, "idempotency key reused"),
+    e.CampaignStepRefused: Told(409, "not in this state"),
+    e.CouponNotVoidable: Told(409, "not voidable"),
     e.Unavailable: Told(503, "service unavailable"),
 }
 
@@ -138,6 +140,10 @@ class Refuser:
             return error.faults
         if isinstance(error, e.UserDisabled) and not self._is_uniform:
             return (e.FieldFault("user", "disabled"),)
+        if isinstance(error, e.CampaignStepRefused):
+            return (e.FieldFault("state", error.state),)
+        if isinstance(error, e.CouponNotVoidable):
+            return (e.FieldFault("coupon", error.because),)
         return ()
 
 

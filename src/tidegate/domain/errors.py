@@ -3,17 +3,22 @@
     TidegateError
     ├── Refusal                 the caller's doing, expected, never logged as a fault
     │   ├── InvalidRequest      a field at fault, and why
-    │   │   └── IdentifierTaken the one field fault that only the database can see
+    │   │   ├── IdentifierTaken a field fault that only the database can see
+    │   │   └── CampaignCodeTaken  likewise
     │   ├── MalformedRequest    not even fields: broken JSON, not UTF-8, an HTTP message cut short
     │   ├── RequestTooLarge     more header or body than we read
     │   ├── UnsupportedMediaType
     │   ├── UnknownRoute        no such path
     │   ├── UnknownResource     a path that exists, for something that does not
+    │   │   ├── UnknownCampaign
+    │   │   └── UnknownGrant    the campaign is there, but gave that user or under that code nothing
     │   ├── MethodNotAllowed
     │   ├── UnknownUser         nobody has this login identifier
     │   ├── WrongPassword
     │   ├── TooManyAttempts     the caller's own excess; says nothing of the password
     │   ├── IdempotencyKeyReused  another request had this key before
+    │   ├── CampaignStepRefused   a campaign in this state does not do that
+    │   ├── CouponNotVoidable     it was never granted, is voided already or has been used
     │   ├── UserDisabled        told only to who knows the password
     │   ├── InvalidAccessToken  RFC 6750 section 3.1, invalid_token
     │   ├── InvalidRefreshToken RFC 6749 section 5.2, invalid_grant
@@ -103,6 +108,10 @@ class IdentifierTaken(InvalidRequest):
     """Somebody else has this username, email or phone number."""
 
 
+class CampaignCodeTaken(InvalidRequest):
+    """Another campaign has this code; codes are never free again, for links with them are about."""
+
+
 class MalformedRequest(InvalidRequest):
     """The request cannot be read at all, so no field can be named: the fault's field is ``request`` or ``body``."""
 
@@ -121,6 +130,14 @@ class UnknownRoute(Refusal):
 
 class UnknownResource(Refusal):
     """The path is right, but the thing it names does not exist or is not the caller's."""
+
+
+class UnknownCampaign(UnknownResource):
+    """No campaign has this code."""
+
+
+class UnknownGrant(UnknownResource):
+    """The user has no seat in the campaign, or no coupon has the code."""
 
 
 class MethodNotAllowed(Refusal):
@@ -165,6 +182,32 @@ class TooManyAttempts(Refusal):
 
 class IdempotencyKeyReused(Refusal):
     """Another request than this one took effect under the same idempotency key."""
+
+
+class CampaignStepRefused(Refusal):
+    """A campaign in this state does not do that.
+
+    Attributes:
+        state: Where it is, such as ``ended``.
+        step: What was asked for, such as ``resume``.
+    """
+
+    def __init__(self, *, state: str, step: str) -> None:
+        super().__init__(state, step)
+        self.state = state
+        self.step = step
+
+
+class CouponNotVoidable(Refusal):
+    """There is no coupon that could be taken back.
+
+    Attributes:
+        because: What it is instead: ``held``, ``lapsed``, ``voided``, ``returned`` or ``redeemed``.
+    """
+
+    def __init__(self, *, because: str) -> None:
+        super().__init__(because)
+        self.because = because
 
 
 class UserDisabled(Refusal):
