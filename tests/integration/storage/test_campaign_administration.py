@@ -353,3 +353,55 @@ def test_a_pause_waits_for_the_round_under_way_and_no_other_begins(database: str
             assert (await seats_of(world, campaign))[0] == "paused"
 
     asyncio.run(story())
+
+
+def test_who_logged_in_before_the_end_gets_the_coupon_though_the_login_is_noted_after_it(database: str) -> None:
+    async def story() -> None:
+        async with opened_world(database) as world:
+            campaign = await make_campaign(world.outside, cap=5)
+            first, second, late = await enter(world.outside, campaign, 3)
+            await log_in(world.outside, [first, second])
+            await administering(world).step(CODE, CampaignStep.END, by=BY)
+            await log_in(world.outside, [late])
+            await grant(world)
+            assert await winners(world.outside, campaign) == []  # none is noted, so the order is not known
+            await do_jobs(world)
+            await grant(world)
+            assert await winners(world.outside, campaign) == [first, second]
+
+    asyncio.run(story())
+
+
+def test_an_end_amid_logins_parts_them_at_one_moment(database: str) -> None:
+    async def story() -> None:
+        async with opened_world(database) as world, bystander(database) as door:
+            campaign = await make_campaign(world.outside, cap=100)
+            users = await enter(world.outside, campaign, 60)
+            ended = asyncio.Event()
+
+            async def come() -> list[UUID]:
+                before: list[UUID] = []
+                for n, user in enumerate(users):
+                    await log_in(door, [user])
+                    if not ended.is_set():
+                        before.append(user)  # answered before the end was
+                    if n == 20:
+                        asking.set()
+                return before
+
+            async def end() -> None:
+                await asking.wait()
+                await administering(world).step(CODE, CampaignStep.END, by=BY)
+                ended.set()
+
+            asking = asyncio.Event()
+            before, *_ = await asyncio.gather(come(), end(), do_jobs(world), grant(world))
+            for _ in range(2):
+                await do_jobs(world)
+                await grant(world)
+            got = await winners(world.outside, campaign)
+            assert got == users[: len(got)]
+            assert users[20] in got
+            assert len(got) <= len(before) + 1
+
+    asyncio.run(story())
