@@ -85,6 +85,18 @@ class Settings:
     port: Annotated[int, Meaning(text="Port of the API.", low=1, high=65_535)] = 8080
     metrics_host: Annotated[str, Meaning(text="Address that /metrics listens on; never a public one.")] = "127.0.0.1"
     metrics_port: Annotated[int, Meaning(text="Port of /metrics.", low=1, high=65_535, otherwise="TIDEGATE_PORT + 1000")]
+    admin_host: Annotated[
+        str, Meaning(text="Address that the admin API (`tidegate admin`) listens on; never a public one.")
+    ] = "127.0.0.1"
+    admin_port: Annotated[int, Meaning(text="Port of the admin API.", low=1, high=65_535, otherwise="TIDEGATE_PORT + 2000")]
+    admin_token: Annotated[
+        str,
+        Meaning(
+            text="What opens the admin API, 32 random characters or more, sent as Authorization: Bearer. Empty: "
+            "`tidegate admin` does not start, and `tidegate up` goes without.",
+            is_secret=True,
+        ),
+    ] = field(default="", repr=False)
     trusted_hops: Annotated[
         int,
         Meaning(

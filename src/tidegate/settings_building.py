@@ -199,6 +199,7 @@ def _with_computed_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Add the defaults that follow from other values, and turn "0" processes into a number."""
     complete = {each.name: each.default for each in declared() if each.default is not MISSING} | dict(values)
     complete.setdefault("metrics_port", complete["port"] + 1_000)
+    complete.setdefault("admin_port", complete["port"] + 2_000)
     host = complete["host"]
     complete.setdefault("issuer", f"http://{f'[{host}]' if ':' in host else host}:{complete['port']}")
     complete.setdefault("stop_notice_ms", STOP_NOTICE_MS if complete["trusted_hops"] else 0)
@@ -288,6 +289,10 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "TIDEGATE_PORT + 1000 is no port; set TIDEGATE_METRICS_PORT"
     if settings.metrics_port == settings.port:
         yield "TIDEGATE_METRICS_PORT is TIDEGATE_PORT; set another, for metrics are not for the public"
+    if settings.admin_token and settings.admin_port > 65_535:
+        yield "TIDEGATE_PORT + 2000 is no port; set TIDEGATE_ADMIN_PORT"
+    if settings.admin_token and settings.admin_port in (settings.port, settings.metrics_port):
+        yield "TIDEGATE_ADMIN_PORT is TIDEGATE_PORT or TIDEGATE_METRICS_PORT; set another, for it is not for the public"
     if settings.phone_region and not re.fullmatch("[A-Z]{2}", settings.phone_region):
         yield f"TIDEGATE_PHONE_REGION is {settings.phone_region!r}; set it to two capital letters such as DE"
     if not re.fullmatch(r"https?://[^\s?#]+[^\s?#/]", settings.issuer):

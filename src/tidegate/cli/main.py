@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "cluster": "start many nodes with replicas, queue and balancer on this machine, and break them by hand",
     "api": "serve the API, against the database that the settings name",
     "worker": "do what logins leave behind, against the database that the settings name",
+    "admin": "serve the admin API, on a port of its own, for who has the admin token",
     "balancer": "print the configuration of a load balancer before several nodes",
     "migrate": "bring the schema up or down, or tell where it stands",
     "config": "check the settings, or list them with default, unit and meaning",

@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = (
             (settings.host, settings.port, "port with --port or TIDEGATE_PORT"),
             (settings.metrics_host, settings.metrics_port, "TIDEGATE_METRICS_PORT"),
+            *([(settings.admin_host, settings.admin_port, "TIDEGATE_ADMIN_PORT")] if settings.admin_token else []),
         )
         await_ports(wanted, folder, signals)
         if not signals.is_stopping:
@@ -126,6 +127,10 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         if await_ready(lambda: tend_each(children), settings.host, settings.port, "the API", signals):
             _welcome(settings, folder)
         children.append(worker)
+        if settings.admin_token:
+            admin = program("admin", "the admin API", texts, folder, patience_s=STOP_PATIENCE_S)
+            running.callback(admin.stop)
+            children.append(admin)
         while not signals.is_stopping:
             tend_all(children, signals)
         say("tidegate: stopping")
@@ -145,9 +150,10 @@ def _is_started(child: Child, *, must: bool, without: str) -> bool:
 
 def _welcome(settings: Settings, folder: DataFolder) -> None:
     url = url_of(settings.host, settings.port)
+    admin = f"\n  admin {url_of(settings.admin_host, settings.admin_port)}/admin/campaigns" if settings.admin_token else ""
     say(f"""\
 Tidegate is ready at {url}
-  docs {url}/docs
+  docs {url}/docs{admin}
   data {folder.path}
   logs {folder.log("api")} {folder.log("worker")} {folder.postgres / "postgres.log"}
 {lines_to_try(url)}

@@ -190,7 +190,7 @@ async def open_application(
             turnstile=Turnstile(refuse_if_full=passwords.refuse_if_full, is_crowded=lambda: passwords.waiting > 0),
             refuser=Refuser(is_uniform=settings.profile is Profile.HARDENED),
             trusted_hops=settings.trusted_hops,
-            on_seen=opened.enter_context(closing(_Observer(log))),
+            on_seen=opened.enter_context(closing(Observer(log))),
         )
 
 
@@ -346,7 +346,7 @@ async def _check_hash_pool(passwords: HashPool) -> None:
         raise HashPoolSaturated
 
 
-class _Observer:
+class Observer:
     """Tells the log and the metrics of each request."""
 
     def __init__(self, log: JsonLog) -> None:
@@ -354,6 +354,7 @@ class _Observer:
         self._counter = metrics.RequestCounter()
 
     def __call__(self, request: Request, status: int | None) -> None:
+        """Write the line of *request*, and count it; status None: its client had gone."""
         method = request.method if request.method in _METHODS else "OTHER"
         duration_s = perf_counter() - request.started
         self._counter.count(

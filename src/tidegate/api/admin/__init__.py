@@ -1,0 +1,1 @@
+"""What operators ask over HTTP, on a port of its own (DESIGN 2, 5.8)."""
