@@ -23,6 +23,8 @@ from tidegate.settings_sources import UnreadableSettingsError
 from tidegate.tokens.keys import KeyFileError, NoKeyFile, RotationUnderWay
 
 DONE: Final = os.EX_OK
+UNTRUE: Final = 1
+"""What was to be verified does not hold."""
 WRONG_WORDS: Final = os.EX_USAGE
 REFUSED: Final = os.EX_DATAERR
 """What was asked for breaks a rule, such as a password that is too short."""

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "calibrate": "measure how fast this machine hashes, and say which hash profile suits it",
     "capacity": "reckon the nodes, cores and memory for so many logins in so short a time",
     "jobs": "list, show, count or try again what is to be done after answers",
+    "campaigns": "make and steer campaigns, void coupons, and prove that everybody got what is theirs",
     "users": "add, show, disable, enable or delete a user",
     "version": "print the version",
 }
@@ -45,7 +46,7 @@ examples:
   tidegate doctor                      what is wrong or slow here
   tidegate users --help                more of one command
 
-exit codes, as in sysexits.h:
+exit codes, as in sysexits.h; 1 if `campaigns verify` found something:
   64 wrong words       65 refused           66 unreadable file    67 no such user
   69 unavailable       71 port taken        72 wrong Python       73 cannot create
   75 in use            76 wrong schema      77 another's folder   78 wrong settings

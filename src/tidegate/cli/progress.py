@@ -1,8 +1,13 @@
 """Tells a waiting person how far a command is."""
 
+import asyncio
 import contextlib
 import sys
-from typing import Self
+from collections.abc import AsyncIterator
+from typing import Final, Self
+
+SILENT_FOR_S: Final = 2.0
+"""Whoever waits no longer than that asks nothing."""
 
 
 class Progress:
@@ -37,3 +42,37 @@ class Progress:
         with contextlib.suppress(OSError, ValueError):  # whoever watched has gone
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+class LateProgress:
+    """A `Progress` that says nothing of what takes no longer than `SILENT_FOR_S`."""
+
+    def __init__(self, doing: str) -> None:
+        """Nothing is written before its time. Args as `Progress`."""
+        self._progress = Progress(doing)
+        self._is_shown = False
+        self._share = 0.0
+
+    def show(self, share: float) -> None:
+        """Tell that *share* of it is done, 0 to 1, once anything is told."""
+        self._share = share
+        if self._is_shown:
+            self._progress.show(share)
+
+    @contextlib.asynccontextmanager
+    async def going_on(self) -> AsyncIterator[Self]:
+        """What takes so long is inside the block."""
+        waiting = asyncio.create_task(self._begin())
+        try:
+            yield self
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            if self._is_shown:
+                self._progress.__exit__()
+
+    async def _begin(self) -> None:
+        await asyncio.sleep(SILENT_FOR_S)
+        self._progress.__enter__()
+        self._is_shown = True
+        self._progress.show(self._share)

@@ -92,7 +92,7 @@ async def _add(settings: Settings, registration: Registration) -> None:
 
 async def _act(settings: Settings, arguments: argparse.Namespace) -> None:
     async with open_administration(settings) as opened:
-        user_id = await _find(opened, arguments.user)
+        user_id = await find_user(opened, arguments.user)
         if arguments.action == "show":
             await _show(opened, user_id)
         elif arguments.action == "disable":
@@ -107,8 +107,12 @@ async def _act(settings: Settings, arguments: argparse.Namespace) -> None:
             print("deleted")
 
 
-async def _find(opened: Administration, typed: str) -> UUID:
-    """The id of whom *typed* names. The kinds are disjoint: only emails hold @, only phone numbers begin with +."""
+async def find_user(opened: Administration, typed: str) -> UUID:
+    """The id of whom *typed* names. The kinds are disjoint: only emails hold @, only phone numbers begin with +.
+
+    Raises:
+        CommandFailed: Nobody.
+    """
     try:
         credentials = await opened.users.credentials(UUID(typed))
     except ValueError:

@@ -3,22 +3,36 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tidegate.config import Settings
 from tidegate.passwords.blocklist import CommonPasswords
+from tidegate.storage.campaign_administration import PostgresCampaignAdministration
+from tidegate.storage.campaign_export import CampaignExport, ExportedGrant
+from tidegate.storage.campaign_verification import CampaignVerification, Verdict
 from tidegate.storage.jobs import JobAdministration, ListedJob
 from tidegate.storage.user_administration import UserAdministration
 from tidegate.storage.users import PostgresUsers
 from tidegate.tokens.ids import RandomIds
+from tidegate.usecases.administer_campaigns import AdministerCampaigns
 from tidegate.usecases.password_rules import PasswordRules
 from tidegate.usecases.register import Normalise, Register
 from tidegate.wiring.parts import SystemClock, normaliser, open_passwords, open_primary, open_throttle
 
+_REPORT_STATEMENT_TIMEOUT_MS: Final = 3_600_000
+"""An hour. Each reads at most what there is, and changes nothing; a person waits, and may stop."""
+
 __all__ = [
     "Administration",
+    "CampaignDesk",
+    "CampaignReports",
+    "ExportedGrant",
     "ListedJob",
+    "Verdict",
     "connections_offered",
     "open_administration",
+    "open_campaign_reports",
+    "open_campaigns",
     "open_job_administration",
     "open_registration",
 ]
@@ -37,6 +51,27 @@ class Administration:
     users: PostgresUsers
     administration: UserAdministration
     normalise: Normalise
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDesk:
+    """Campaigns as an operator meets them.
+
+    Attributes:
+        campaigns: Makes, shows and steers them.
+        people: Finds whom a coupon is to be taken from.
+    """
+
+    campaigns: AdministerCampaigns
+    people: Administration
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignReports:
+    """What reads all that there is of a campaign."""
+
+    verify: CampaignVerification
+    export: CampaignExport
 
 
 @asynccontextmanager
@@ -73,6 +108,31 @@ async def open_registration(settings: Settings) -> AsyncIterator[Register]:
             ids=RandomIds(),
             clock=SystemClock(),
         )
+
+
+@asynccontextmanager
+async def open_campaigns(settings: Settings) -> AsyncIterator[CampaignDesk]:
+    """Open one connection to the primary.
+
+    Raises:
+        DatabaseUnavailable: It cannot be reached.
+    """
+    async with open_primary(settings, connections=1) as primary:
+        people = Administration(PostgresUsers(primary), UserAdministration(primary), normaliser(settings))
+        campaigns = AdministerCampaigns(campaigns=PostgresCampaignAdministration(primary), ids=RandomIds())
+        yield CampaignDesk(campaigns, people)
+
+
+@asynccontextmanager
+async def open_campaign_reports(settings: Settings) -> AsyncIterator[CampaignReports]:
+    """Open one connection to the primary, whose statements may take as long as a person waits.
+
+    Raises:
+        DatabaseUnavailable: It cannot be reached.
+    """
+    patient = replace(settings, database_statement_timeout_ms=_REPORT_STATEMENT_TIMEOUT_MS)
+    async with open_primary(patient, connections=1) as primary:
+        yield CampaignReports(CampaignVerification(primary), CampaignExport(primary))
 
 
 @asynccontextmanager

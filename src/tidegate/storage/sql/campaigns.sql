@@ -80,3 +80,16 @@ SELECT 'coupon_voided', user_id, jsonb_build_object('campaign_id', campaign_id, 
     'reason', $4::text, 'by', $5::text)
 FROM voided
 RETURNING job_id;
+
+-- name: count_grants
+-- For a person who waits. Index grants_rank_unique.
+SELECT count(*) FROM grants WHERE campaign_id = $1;
+
+-- name: export_grants
+-- For a person. Index grants_rank_unique, beyond the last place of the page before: none is removed, and who comes takes a higher one.
+SELECT rank AS place, user_id, username, email, phone_number, full_name, state, couponid, coupons.code, coupons.discount,
+    expiration_date, granted_at, redeemed_at, voided_at, void_reason
+FROM grants LEFT JOIN coupons USING (couponid) LEFT JOIN users ON userid = user_id
+WHERE campaign_id = $1 AND rank > $2
+ORDER BY rank
+LIMIT $3;
