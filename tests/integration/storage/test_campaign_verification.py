@@ -68,7 +68,7 @@ async def make_both(world: PostgresWorld) -> None:
     await name(world, "rob sue tom una vic", seated)
     await work(world)
     await come(world, rob, tom)
-    await world.outside.execute("UPDATE grants SET held_until = now() - interval '1 minute' WHERE user_id = $1", sue)
+    await world.outside.execute("UPDATE grants SET held_until = now() - interval '1 day' WHERE user_id = $1", sue)
     await work(world)
     await come(world, sue)
     for user in (gone, tom):
