@@ -27,7 +27,7 @@ PROFILE = Says(
     status=200,
     body=body(
         f'<"userid":"{UUID}","username":{TEXT},"email":{TEXT},"phone_number":{TEXT},'
-        f'"full_name":{TEXT},"birthdate":{TEXT},"last_login":{TEXT}>'
+        f'"full_name":{TEXT},"birthdate":{TEXT},"last_login":{TEXT},"coupons":\\[\\]>'
     ),
     cache=PRIVATE,
 ).but(vary=None)
@@ -90,6 +90,7 @@ def test_a_profile_says_who_one_is(client: Client, person: Person) -> None:
         "full_name": None,
         "birthdate": None,
         "last_login": ...,
+        "coupons": [],
     }
 
 

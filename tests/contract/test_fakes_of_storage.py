@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from tests.contract.coupons import RESERVATION_S, CouponsContract
 from tests.contract.idempotency import IdempotencyContract
 from tests.contract.jobs import LoginPut
 from tests.contract.revocations import RevocationsContract
 from tests.contract.sessions import LIFETIMES, OpeningContract, RotationContract, SessionLifeContract
 from tests.contract.users import ProfilesContract, UserStoreContract
+from tests.fakes.coupons import InMemoryCoupons
 from tests.fakes.revocations import InMemoryRevocations
 from tests.fakes.sessions import InMemorySessions
 from tests.fakes.users import InMemoryUsers
@@ -67,3 +69,34 @@ class TestInMemoryIdempotencyKeys(IdempotencyContract):
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[FakeWorld]:
         yield FakeWorld()
+
+
+class FakeCouponWorld:
+    """Coupons in memory."""
+
+    def __init__(self) -> None:
+        self.coupons = InMemoryCoupons(reservation_s=RESERVATION_S)
+        self.keys = self.coupons.keys
+
+    async def grant(self, code: str) -> UUID:
+        user_id = uuid4()
+        self.coupons.grant(user_id, code)
+        return user_id
+
+    async def void(self, code: str) -> None:
+        self.coupons.void(code)
+
+    async def set_last_day(self, code: str, *, days_ahead: int) -> None:
+        self.coupons.set_last_day(code, days_ahead=days_ahead)
+
+    async def let_pass(self, seconds: float) -> None:
+        self.coupons.clock.advance(seconds)
+
+    async def told(self) -> list[str]:
+        return [str(kind) for kind in self.coupons.told]
+
+
+class TestInMemoryCoupons(CouponsContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[FakeCouponWorld]:
+        yield FakeCouponWorld()

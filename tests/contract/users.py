@@ -165,6 +165,7 @@ class ProfilesContract:
             full_name="Bob Böhm",
             birth_date=date(2000, 2, 29),
             last_login=None,
+            coupons=(),
         )
 
     @told

@@ -43,3 +43,6 @@ class Source:
         if self.is_cut_off:
             raise CutOffError
         return changed
+
+    async def forget(self, user_id: UUID) -> None:
+        pass

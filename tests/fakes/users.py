@@ -29,6 +29,7 @@ class InMemoryUsers:
 
     Attributes:
         found: How often somebody was looked up.
+        added: As they were given.
         keys: Under which they were added, or their passwords changed.
     """
 
@@ -36,6 +37,7 @@ class InMemoryUsers:
         self.keys = InMemoryIdempotencyKeys()
         self._rows: dict[UUID, _Row] = {}
         self.found = 0
+        self.added: list[NewUser] = []
 
     async def find(self, identifier: LoginIdentifier) -> StoredCredentials | None:
         self.found += 1
@@ -69,8 +71,10 @@ class InMemoryUsers:
             full_name=user.full_name,
             birth_date=user.birth_date,
             last_login=None,
+            coupons=(),
         )
         self._rows[user.user_id] = _Row(profile, user.password_hash)
+        self.added.append(user)
         self.keys.take(once, user.user_id)
 
     async def rehash(self, user_id: UUID, *, old: str, new: str) -> bool:
@@ -85,6 +89,9 @@ class InMemoryUsers:
         if change.birth_date is not None:
             row.profile = replace(row.profile, birth_date=change.birth_date)
         return row.profile
+
+    async def forget(self, user_id: UUID) -> None:
+        pass
 
     def stored_password(self, user_id: UUID) -> str | None:
         """The column as it stands; None if there is no such user."""

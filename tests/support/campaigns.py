@@ -67,3 +67,27 @@ async def winners(outside: "asyncpg.Connection[asyncpg.Record]", campaign: UUID)
         "SELECT user_id FROM grants WHERE campaign_id = $1 AND state = 'granted' ORDER BY rank", campaign
     )
     return [row["user_id"] for row in rows]
+
+
+async def give_coupon(
+    outside: "asyncpg.Connection[asyncpg.Record]", campaign: UUID, user_id: UUID, code: str, *, days: int = 30
+) -> UUID:
+    """What a worker makes of a place: the coupon *code*, granted to *user_id* and mirrored."""
+    couponid = uuid4()
+    await outside.execute(
+        "INSERT INTO coupons (couponid, code, discount, expiration_date)"
+        " SELECT $2, $3, percent, (now() AT TIME ZONE 'utc')::date + $4::int FROM campaigns WHERE campaign_id = $1",
+        campaign,
+        couponid,
+        code,
+        days,
+    )
+    await outside.execute(
+        "INSERT INTO grants (campaign_id, user_id, rank, state, couponid, granted_at)"
+        " SELECT $1, $2, entrant_id, 'granted', $3, now() FROM entrants WHERE user_id = $2",
+        campaign,
+        user_id,
+        couponid,
+    )
+    await outside.execute("UPDATE users SET discount = array_append(discount, $2) WHERE userid = $1", user_id, couponid)
+    return couponid

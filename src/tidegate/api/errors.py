@@ -41,9 +41,17 @@ ANSWERS: Final[dict[type[e.TidegateError], Told]] = {
     e.UserDisabled: Told(403, "invalid password"),
     e.TooManyAttempts: Told(429, "too many attempts"),
     e.UnknownUser: Told(404, "user not found"),
+    e.UnknownCampaign: Told(404, "campaign not found"),
+    # Of somebody else's too: nobody learns which codes there are.
+    e.UnknownCoupon: Told(404, "coupon not found"),
     e.UnknownRoute: Told(404, "not found"),
     e.UnknownResource: Told(404, "not found"),
     e.MethodNotAllowed: Told(405, "method not allowed"),
+    e.CouponRedeemed: Told(409, "coupon redeemed"),
+    e.CouponReserved: Told(409, "coupon reserved"),
+    e.ReservationOver: Told(409, "reservation over"),
+    e.CouponExpired: Told(410, "coupon expired"),
+    e.CouponVoided: Told(410, "coupon voided"),
     e.RequestTooLarge: Told(413, "request too large"),
     e.UnsupportedMediaType: Told(415, "unsupported media type"),
     # The draft's status for it (section 2.7, ADR 0019).
@@ -55,6 +63,16 @@ ANSWERS: Final[dict[type[e.TidegateError], Told]] = {
 
 UNIFORM_ANSWERS: Final = ANSWERS | {e.UnknownUser: ANSWERS[e.WrongPassword]}
 """ADR 0003, the hardened profile: nobody learns from an answer who is registered (ASVS v5.0.0-6.3.8)."""
+
+
+REASONS: Final[dict[type[e.TidegateError], e.FieldFault]] = {
+    e.CouponRedeemed: e.FieldFault("coupon", "redeemed"),
+    e.CouponReserved: e.FieldFault("coupon", "reserved"),
+    e.ReservationOver: e.FieldFault("reservation", "over"),
+    e.CouponExpired: e.FieldFault("coupon", "expired"),
+    e.CouponVoided: e.FieldFault("coupon", "voided"),
+}
+"""Told in one short token too, for programs; none stands for a field that is malformed."""
 
 
 class _Body(msgspec.Struct):
@@ -144,7 +162,8 @@ class Refuser:
             return (e.FieldFault("state", error.state),)
         if isinstance(error, e.CouponNotVoidable):
             return (e.FieldFault("coupon", error.because),)
-        return ()
+        reason = REASONS.get(type(error))
+        return () if reason is None else (reason,)
 
 
 def _wants_problem(request: Request) -> bool:

@@ -72,8 +72,12 @@ class SharedProfiles:
         try:
             return await self._source.change_profile(user_id, change)
         finally:  # also where it failed: the line may have been cut behind the commit
-            with suppress(CacheAway):
-                await self._cache.ask(b"SET", _stamp_key(user_id), secrets.token_bytes(_STAMP_BYTES), b"EX", _STAMP_S)
+            await self.forget(user_id)
+
+    async def forget(self, user_id: UUID) -> None:
+        """See `ports.profiles.Profiles.forget`."""
+        with suppress(CacheAway):
+            await self._cache.ask(b"SET", _stamp_key(user_id), secrets.token_bytes(_STAMP_BYTES), b"EX", _STAMP_S)
 
     def heard(self, user_id: UUID) -> None:
         """Take note that *user_id* was changed, perhaps by a node that cannot reach Valkey."""
@@ -110,9 +114,10 @@ class SharedProfiles:
 
 
 def _stamp_key(user_id: UUID) -> bytes:
-    # The braces keep both keys of a user on one node of a cluster.
+    # The braces keep both keys of a user on one node of a cluster. All releases share it: each outdates what others keep.
     return b"tidegate:profile:{%b}:stamp" % user_id.hex.encode()
 
 
 def _profile_key(user_id: UUID) -> bytes:
-    return b"tidegate:profile:{%b}" % user_id.hex.encode()
+    # The number changes with what a profile is: an older release would show one without coupons.
+    return b"tidegate:profile2:{%b}" % user_id.hex.encode()

@@ -14,6 +14,13 @@
     │   │   └── UnknownGrant    the campaign is there, but gave that user or under that code nothing
     │   ├── MethodNotAllowed
     │   ├── UnknownUser         nobody has this login identifier
+    │   ├── UnknownCampaign     nor is one a draft
+    │   ├── UnknownCoupon       or somebody else's
+    │   ├── CouponVoided
+    │   ├── CouponRedeemed
+    │   ├── CouponReserved      kept for a payment that is under way
+    │   ├── CouponExpired
+    │   ├── ReservationOver     or never was
     │   ├── WrongPassword
     │   ├── TooManyAttempts     the caller's own excess; says nothing of the password
     │   ├── IdempotencyKeyReused  another request had this key before
@@ -154,6 +161,34 @@ class MethodNotAllowed(Refusal):
 
 class UnknownUser(Refusal):
     """Nobody has this login identifier."""
+
+
+class UnknownCampaign(Refusal):
+    """No campaign has this code, or it is a draft."""
+
+
+class UnknownCoupon(Refusal):
+    """The caller has no coupon of this code: whether anybody else has is not told."""
+
+
+class CouponVoided(Refusal):
+    """An operator has taken the coupon back."""
+
+
+class CouponRedeemed(Refusal):
+    """The coupon was used before."""
+
+
+class CouponReserved(Refusal):
+    """The coupon is kept for a payment that is under way."""
+
+
+class CouponExpired(Refusal):
+    """The coupon's last day is over."""
+
+
+class ReservationOver(Refusal):
+    """The coupon is not kept by this reservation: it was released, or another has come since, or it never was."""
 
 
 class WrongPassword(Refusal):

@@ -25,6 +25,10 @@ class Operation(StrEnum):
 
     REGISTER = "register"
     CHANGE_PASSWORD = "change_password"  # noqa: S105 - the name of an operation
+    REDEEM = "redeem"
+    RESERVE = "reserve"
+    CONFIRM = "confirm"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

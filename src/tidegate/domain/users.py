@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from tidegate.domain.coupons import Coupon
 from tidegate.domain.errors import FieldFault, InvalidRequest
 
 DISABLED_MARK: Final = "!"
@@ -94,6 +95,7 @@ class Profile:
 
     Attributes:
         last_login: In UTC, aware; None before the first login. Written by the worker, so seconds late.
+        coupons: As the grants say. A state that changes by time alone, such as an expiry, may show some seconds late.
     """
 
     user_id: UUID
@@ -103,6 +105,7 @@ class Profile:
     full_name: str | None
     birth_date: date | None
     last_login: datetime | None
+    coupons: tuple[Coupon, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,3 +18,6 @@ class Profiles(Protocol):
 
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
         """Apply *change* and return the profile as it is then; None if there is no such user."""
+
+    async def forget(self, user_id: UUID) -> None:
+        """Tell no more what was read of *user_id* before now: something else has changed what they see, or may have."""

@@ -82,6 +82,13 @@ class RememberedProfiles:
         finally:  # also where it failed: the line may have been cut behind the commit
             self._stamps.renew(user_id)
 
+    async def forget(self, user_id: UUID) -> None:
+        """See `ports.profiles.Profiles.forget`."""
+        try:
+            await self._source.forget(user_id)
+        finally:
+            self._stamps.renew(user_id)
+
     def heard(self, user_id: UUID) -> None:
         """Take note that *user_id* was changed, on whichever node."""
         self._stamps.renew(user_id)

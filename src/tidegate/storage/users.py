@@ -1,15 +1,18 @@
 """Users in PostgreSQL."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
 
+from tidegate.domain.coupons import Coupon
 from tidegate.domain.errors import FieldFault, IdentifierTaken
 from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import IdentifierKind, LoginIdentifier, NewUser, Profile, ProfileChange, StoredCredentials
 from tidegate.storage.coalescing import BATCH_KEYS_MAX, READS_AT_ONCE_MAX, Coalescer
 from tidegate.storage.connections import Row
+from tidegate.storage.coupons import coupon_of
 from tidegate.storage.failures import UniqueViolated
 from tidegate.storage.idempotency import take_key
 from tidegate.storage.pools import PrimaryPool
@@ -59,7 +62,15 @@ class PostgresUsers:
         return await self._profile(user_id)
 
     async def _profiles(self, asked: list[UUID]) -> dict[UUID, Profile]:
-        return {row["userid"]: _profile(row) for row in await self._pool.fetch("user_profiles", asked)}
+        found: dict[UUID, Profile] = {}
+        for row in await self._pool.fetch("user_profiles", asked):
+            before = found.get(row["userid"])
+            coupon = coupon_of(row)
+            if before is None:
+                found[row["userid"]] = _profile(row, () if coupon is None else (coupon,))
+            elif coupon is not None:
+                found[row["userid"]] = replace(before, coupons=(*before.coupons, coupon))
+        return found
 
     async def add(self, user: NewUser, *, noted_in: int = 0, once: KeyedRequest | None = None) -> None:
         """See `ports.users.UserWriter.add`.
@@ -90,7 +101,10 @@ class PostgresUsers:
     async def change_profile(self, user_id: UUID, change: ProfileChange) -> Profile | None:
         """See `ports.profiles.Profiles.change_profile`."""
         row = await self._pool.fetchrow("change_profile", user_id, change.full_name, change.birth_date)
-        return None if row is None else _profile(row)
+        return None if row is None else await self._profile(user_id)
+
+    async def forget(self, user_id: UUID) -> None:
+        """See `ports.profiles.Profiles.forget`: nothing is remembered here."""
 
 
 def _columns(user: NewUser) -> tuple[object, ...]:
@@ -110,7 +124,7 @@ def _credentials(row: Row | None) -> StoredCredentials | None:
     return None if row is None else StoredCredentials(row[0], row[1])
 
 
-def _profile(row: Row) -> Profile:
+def _profile(row: Row, coupons: tuple[Coupon, ...]) -> Profile:
     last_login: datetime | None = row["last_login"]
     return Profile(
         user_id=row["userid"],
@@ -120,4 +134,5 @@ def _profile(row: Row) -> Profile:
         full_name=row["full_name"],
         birth_date=row["birth_date"],
         last_login=None if last_login is None else last_login.replace(tzinfo=UTC),
+        coupons=coupons,
     )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tidegate.api.errors import ANSWERS, UNIFORM_ANSWERS, Refuser, outcome_of
+from tidegate.api.errors import ANSWERS, REASONS, UNIFORM_ANSWERS, Refuser, outcome_of
 from tidegate.api.http import Request
 from tidegate.domain import errors as e
 
@@ -20,6 +20,13 @@ EXAMPLES: list[tuple[e.TidegateError, bytes]] = [
     (e.WrongPassword(USER), b'{"code":"403","message":"invalid password"}'),
     (e.UserDisabled(USER), b'{"code":"403","message":"invalid password"}'),
     (e.UnknownUser(), b'{"code":"404","message":"user not found"}'),
+    (e.UnknownCampaign(), b'{"code":"404","message":"campaign not found"}'),
+    (e.UnknownCoupon(), b'{"code":"404","message":"coupon not found"}'),
+    (e.CouponRedeemed(), b'{"code":"409","message":"coupon redeemed"}'),
+    (e.CouponReserved(), b'{"code":"409","message":"coupon reserved"}'),
+    (e.ReservationOver(), b'{"code":"409","message":"reservation over"}'),
+    (e.CouponExpired(), b'{"code":"410","message":"coupon expired"}'),
+    (e.CouponVoided(), b'{"code":"410","message":"coupon voided"}'),
     (e.UnknownRoute(), b'{"code":"404","message":"not found"}'),
     (e.UnknownResource(), b'{"code":"404","message":"not found"}'),
     (e.MethodNotAllowed(("GET",)), b'{"code":"405","message":"method not allowed"}'),
@@ -81,6 +88,15 @@ def test_problem_json_tells_every_field_to_who_asks():
         "detail": "password: too_common, email: invalid",
         "errors": [{"field": "password", "reason": "too_common"}, {"field": "email", "reason": "invalid"}],
     }
+
+
+def test_what_stands_against_a_coupon_is_told_in_one_token_too():
+    refuser = Refuser(is_uniform=False)
+    for error, reason in REASONS.items():
+        assert (b"tidegate-reason", str(reason).encode()) in refuser.answer(error(), a_request()).headers
+        problem = json.loads(refuser.answer(error(), a_request(b"application/problem+json")).body)
+        assert problem["errors"] == [{"field": reason.field, "reason": reason.reason}]
+    assert e.UnknownCoupon not in REASONS
 
 
 def test_a_bug_tells_nothing():

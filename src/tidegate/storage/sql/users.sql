@@ -17,8 +17,22 @@ SELECT phone_number AS asked, userid, password FROM users WHERE phone_number = A
 SELECT userid, password FROM users WHERE userid = $1;
 
 -- name: user_profiles
--- Hot: all profiles that are asked for at a moment. Primary key.
-SELECT userid, username, email, phone_number, full_name, birth_date, last_login FROM users WHERE userid = ANY($1::uuid[]);
+-- Hot: all profiles that are asked for at a moment, one row for each coupon, or one without. Primary key, index grants_user_id,
+-- then primary keys. users.discount, which mirrors the grants, is not read. The state of a coupon: as in participations
+-- (sql/coupons.sql).
+SELECT userid, username, email, phone_number, full_name, birth_date, last_login, campaigns.code AS campaign,
+    coupons.code, coupons.discount, expiration_date, CASE
+        WHEN grants.state <> 'granted' THEN 'voided'
+        WHEN redeemed_at IS NOT NULL THEN 'redeemed'
+        WHEN reserved_until > now() THEN 'reserved'
+        WHEN expiration_date < (now() AT TIME ZONE 'utc')::date THEN 'expired'
+        ELSE 'valid' END AS coupon_state
+FROM users
+    LEFT JOIN grants ON grants.user_id = userid AND grants.couponid IS NOT NULL
+    LEFT JOIN coupons USING (couponid)
+    LEFT JOIN campaigns USING (campaign_id)
+WHERE userid = ANY($1::uuid[])
+ORDER BY granted_at;
 
 -- name: add_user
 -- No look-up before: of any number of racing adds the unique indexes let one through, the others wait for it and fail.
@@ -44,7 +58,7 @@ UPDATE users SET password = $3 WHERE userid = $1 AND password = $2 RETURNING use
 -- name: change_profile
 -- Primary key. A trigger tells every process that may remember the profile, if and only if the change is committed.
 UPDATE users SET full_name = coalesce($2, full_name), birth_date = coalesce($3, birth_date) WHERE userid = $1
-RETURNING userid, username, email, phone_number, full_name, birth_date, last_login;
+RETURNING userid;
 
 -- name: lock_user
 -- Primary key. Opens every transaction that ends what the stored password allows. FOR UPDATE waits for the FOR KEY SHARE of
