@@ -18,6 +18,7 @@ from tidegate.api.schemas import (
     SessionsBody,
     Tokens,
 )
+from tidegate.domain.campaigns import CODE_CHARACTERS_MAX
 from tidegate.domain.credentials import PASSWORD_BYTES_MAX, PASSWORD_CODE_POINTS_MIN
 from tidegate.domain.users import BIRTH_DATE_MIN, IdentifierKind
 
@@ -71,6 +72,11 @@ REGISTRATION: Final[Schema] = {
         "password": {**_NEW_SECRET, "description": "Any characters but NUL; none of the common passwords."},
         "full_name": _FULL_NAME,
         "birthdate": _BIRTH_DATE,
+        "campaign": {
+            "type": ["string", "null"],
+            "pattern": f"^([A-Za-z0-9][A-Za-z0-9\\-]{{0,{CODE_CHARACTERS_MAX - 1}}})?$",
+            "description": "The code of a campaign. One that is unknown or not open keeps nobody from registering.",
+        },
     },
     "required": ["password"],
     "anyOf": _ONE_IDENTIFIER,

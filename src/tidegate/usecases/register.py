@@ -6,6 +6,7 @@ from datetime import date
 from functools import partial
 from uuid import UUID
 
+from tidegate.domain.campaigns import read_campaign_code
 from tidegate.domain.errors import FaultCollector, FieldFault, IdentifierTaken
 from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.lanes import Lane
@@ -38,6 +39,7 @@ class Registration:
     password: str | None = None
     full_name: str | None = None
     birthdate: str | None = None
+    campaign: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,6 +50,7 @@ class CheckedRegistration:
     password: str
     full_name: str | None
     birth_date: date | None
+    campaign: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,7 @@ class Register:
             password_hash=await self.passwords.hash(checked.password, lane=Lane.REGISTER),
             full_name=checked.full_name,
             birth_date=checked.birth_date,
+            campaign=checked.campaign,
         )
         await self.writers.add(user, once=once)
         return user.user_id
@@ -124,9 +128,10 @@ class Register:
         full_name = faults.collect(read_full_name, typed.full_name) if typed.full_name else None
         today = self.clock.now().date()
         birth_date = faults.collect(partial(read_birth_date, today=today), typed.birthdate) if typed.birthdate else None
+        campaign = faults.collect(read_campaign_code, typed.campaign) if typed.campaign else None
         password = faults.collect(self.rules.choose, typed.password, identifiers) if typed.password else None
         if not typed.password:
             faults.add("password", "missing")
         faults.raise_if_any()
         assert password is not None  # else there was a fault
-        return CheckedRegistration(identifiers, password, full_name, birth_date)
+        return CheckedRegistration(identifiers, password, full_name, birth_date, campaign)

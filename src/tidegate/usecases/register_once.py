@@ -30,11 +30,10 @@ class RegisterOnce:
             Unavailable: As `Register`.
         """
         checked = self.register.admit(typed, address=address)
-        request = self.keying(
-            Operation.REGISTER,
-            key,
-            fields=[typed.username, typed.email, typed.phone_number, typed.password, typed.full_name, typed.birthdate],
-        )
+        fields = [typed.username, typed.email, typed.phone_number, typed.password, typed.full_name, typed.birthdate]
+        if typed.campaign:  # else as releases wrote it that knew none: a repetition may come to either
+            fields.append(typed.campaign)
+        request = self.keying(Operation.REGISTER, key, fields=fields)
 
         async def store() -> UUID:
             return await self.register.store(checked, once=request)

@@ -216,3 +216,27 @@ def test_whoever_finds_no_place_for_a_hash_is_neither_looked_up_nor_counted() ->
             run(world.register(Registration(username="ada", password=PASSWORD), address="198.51.100.7"))
     world.passwords.is_saturated = False
     run(world.register(Registration(username="eve", password=PASSWORD), address="198.51.100.7"))
+
+
+def test_the_campaign_of_a_link_is_stored_with_the_user_in_lower_case() -> None:
+    world = World()
+    run(world.register(Registration(username="ada", password=PASSWORD, campaign="Spring-26")))
+    run(world.register(Registration(username="bob", password=PASSWORD)))
+    assert [user.campaign for user in world.users.added] == ["spring-26", None]
+
+
+@pytest.mark.parametrize(
+    ("campaign", "reason"),
+    [
+        ("-spring", "invalid_characters"),
+        ("spring 26", "invalid_characters"),
+        ("ſpring", "invalid_characters"),
+        ("s" * 65, "too_long"),
+    ],
+)
+def test_what_cannot_be_the_code_of_a_campaign_is_a_fault_like_others(campaign: str, reason: str) -> None:
+    """All are told together; nobody is registered by half."""
+    world = World()
+    told = refused(world, username="ada", password=PASSWORD, campaign=campaign, birthdate="today")
+    assert told == ["birthdate=not_a_date", f"campaign={reason}"]
+    assert world.users.added == []

@@ -2,6 +2,7 @@
 
 import asyncio
 from asyncio import run
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -205,3 +206,18 @@ def test_a_key_that_was_taken_and_is_gone_again_is_for_later() -> None:
     world.keys.before_look = lambda looked: world.keys.let_pass(KEPT_S if looked == 2 else 0)
     with pytest.raises(IdempotencyKeyTaken):
         register(world)
+
+
+def test_the_campaign_is_part_of_the_request() -> None:
+    """And of one without a campaign the same is kept as before there were any: see `keyed`."""
+    world = World()
+    through = replace(ADA, campaign="spring")
+    user_id = register(world, through)
+    assert register(world, through) == user_id
+    for other in (ADA, replace(ADA, campaign="summer")):
+        with pytest.raises(IdempotencyKeyReused):
+            register(world, other)
+    assert [user.campaign for user in world.users.added] == ["spring"]
+    before = World()
+    assert run(before.keys.made_by(keyed(before))) is None
+    assert register(before) == run(before.keys.made_by(keyed(before)))

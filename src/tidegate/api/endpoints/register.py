@@ -11,12 +11,12 @@ from tidegate.domain.errors import FaultCollector
 from tidegate.usecases.register import Register, Registration
 from tidegate.usecases.register_once import RegisterOnce
 
-_MEMBERS: Final = ("username", "email", "phone_number", "password", "full_name", "birthdate")
+_MEMBERS: Final = ("username", "email", "phone_number", "password", "full_name", "birthdate", "campaign")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterEndpoint:
-    """JSON: at least one of `username`, `email`, `phone_number`; `password`; optionally `full_name`, `birthdate`.
+    """JSON: at least one of `username`, `email`, `phone_number`; `password`; maybe `full_name`, `birthdate`, `campaign`.
 
     Attributes:
         register: For requests without an idempotency key.
