@@ -338,9 +338,15 @@ class Settings:
         int,
         Meaning(text="Questions from one address whether a username is free. 0: no limit.", low=0, high=10_000_000),
     ] = 3_000
+    throttle_user_coupons: Annotated[
+        int, Meaning(text="Wrong coupon codes of one user. 0: no limit.", low=0, high=1_000_000)
+    ] = 20
+    throttle_address_coupons: Annotated[
+        int, Meaning(text="Wrong coupon codes from one address. 0: no limit.", low=0, high=10_000_000)
+    ] = 1_000
     throttle_address_window_s: Annotated[
         int,
-        Meaning(text="Within how long what comes from one address is counted.", unit="seconds", low=1, high=30 * _DAY_S),
+        Meaning(text="Within how long each of these four is counted.", unit="seconds", low=1, high=30 * _DAY_S),
     ] = 600
     device_token_ttl_s: Annotated[
         int,
@@ -417,6 +423,11 @@ class Settings:
     introspection_client_secret: Annotated[
         str, Meaning(text="The secret of that client, 32 characters or more.", is_secret=True)
     ] = field(default="", repr=False)
+
+    # Coupons
+    coupon_reservation_s: Annotated[
+        int, Meaning(text="How long a coupon is kept for a payment.", unit="seconds", low=1, high=_DAY_S)
+    ] = 900
 
     # Logs
     log_file: Annotated[Path | None, Meaning(text="File that log lines are appended to. Empty: standard output.")] = None

@@ -8,7 +8,9 @@ import schemathesis
 from tests.support.client import Client
 
 ENDING = ["/logout", "/me/password", "/me/sessions/{id}"]
-STAYING = ["/me", "/me/sessions"]
+STAYING = ["/me", "/me/sessions", "/me/coupons"] + [
+    f"/coupons/{{code}}/{act}" for act in ("redeem", "reserve", "confirm", "release")
+]
 
 
 class _Credentials:

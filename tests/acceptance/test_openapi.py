@@ -106,6 +106,7 @@ def test_a_real_answer_has_the_members_that_its_schema_has(
         "ProfileBody": client.get("/me", token=token).json,
         "SessionsBody": client.get("/me/sessions", token=token).json,
         "SessionBody": client.get("/me/sessions", token=token).json["sessions"][0],
+        "CouponsBody": client.get("/me/coupons", token=token).json,
         "Availability": client.get("/availability?username=ada").json,
         "Health": client.get("/health/live").json,
         "Outcome": client.form("/revoke", {"token": "x"}).json,

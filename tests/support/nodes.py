@@ -25,6 +25,8 @@ _UNTHROTTLED = {
     "THROTTLE_ADDRESS_FAILURES": "0",
     "THROTTLE_ADDRESS_REGISTRATIONS": "0",
     "THROTTLE_ADDRESS_QUESTIONS": "0",
+    "THROTTLE_USER_COUPONS": "0",
+    "THROTTLE_ADDRESS_COUPONS": "0",
 }
 """All tests come from one address and fail on purpose; who tests the throttle sets limits."""
 

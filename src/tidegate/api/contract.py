@@ -19,7 +19,13 @@ class Endpoints:
     change_password: Endpoint
     list_sessions: Endpoint
     end_session: Endpoint
+    list_coupons: Endpoint
     availability: Endpoint
+    show_campaign: Endpoint
+    redeem_coupon: Endpoint
+    reserve_coupon: Endpoint
+    confirm_coupon: Endpoint
+    release_coupon: Endpoint
     revoke: Endpoint
     introspect: Endpoint
     jwks: Endpoint
@@ -42,7 +48,13 @@ def public_routes(answers: Endpoints) -> list[Route]:
         Route("POST", "/me/password", answers.change_password),
         Route("GET", "/me/sessions", answers.list_sessions),
         Route("DELETE", "/me/sessions/{id}", answers.end_session),
+        Route("GET", "/me/coupons", answers.list_coupons),
         Route("GET", "/availability", answers.availability),
+        Route("GET", "/campaigns/{code}", answers.show_campaign),
+        Route("POST", "/coupons/{code}/redeem", answers.redeem_coupon),
+        Route("POST", "/coupons/{code}/reserve", answers.reserve_coupon),
+        Route("POST", "/coupons/{code}/confirm", answers.confirm_coupon),
+        Route("POST", "/coupons/{code}/release", answers.release_coupon),
         Route("POST", "/revoke", answers.revoke),
         Route("POST", "/introspect", answers.introspect),
         Route("GET", "/.well-known/jwks.json", answers.jwks),

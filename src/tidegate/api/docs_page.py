@@ -95,15 +95,16 @@ def _curl(base: str, path: str, method: str, operation: dict[str, Any]) -> str:
     query = "".join(
         f"?{parameter['name']}=alice" for parameter in operation.get("parameters", []) if parameter["in"] == "query"
     )
-    command = "curl" if method in {"GET", "POST"} else f"curl -X {method}"
-    parts = [f"{command} {base}{path.replace('{id}', '$SESSION_ID')}{query}"]
+    bodies = operation.get("requestBody", {}).get("content", {})
+    is_told_by_curl = method == "GET" or (method == "POST" and bodies)
+    command = "curl" if is_told_by_curl else f"curl -X {method}"
+    parts = [f"{command} {base}{path.replace('{id}', '$SESSION_ID').replace('{code}', '$CODE')}{query}"]
     match operation.get("security"):
         case [{"bearer": []}]:
             parts.append('-H "Authorization: Bearer $ACCESS_TOKEN"')
         case [{"client": []}]:
             parts.append('-u "$CLIENT_ID:$CLIENT_SECRET"')
 
-    bodies = operation.get("requestBody", {}).get("content", {})
     form = bodies.get("application/x-www-form-urlencoded")
     schema = (form or bodies.get("application/json") or {"schema": {"properties": {}}})["schema"]
     sample = {

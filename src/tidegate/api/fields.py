@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
+from uuid import UUID
 
 from tidegate.api.http import Request
 from tidegate.domain.errors import FieldFault, InvalidRequest, MalformedRequest, UnsupportedMediaType
@@ -142,6 +143,15 @@ def required_field(fields: dict[str, str], name: str) -> str:
     if value is None:
         raise InvalidRequest(FieldFault(name, "missing"))
     return value
+
+
+def read_id(text: str) -> UUID | None:
+    """The id that *text* is in the form of RFC 9562 section 4, else None; Python would take braces and `urn:uuid:` too."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text.lower() else None
 
 
 def _storable(name: str, value: str) -> str:

@@ -5,16 +5,20 @@ from typing import Any, Final
 
 import msgspec
 
+from tidegate.api.endpoints.campaigns import CACHING
 from tidegate.api.errors import ANSWERS
 from tidegate.api.idempotency import PATTERN
 from tidegate.api.schemas import (
     Availability,
+    CampaignBody,
+    CouponsBody,
     Health,
     Introspection,
     Outcome,
     Problem,
     ProfileBody,
     Readiness,
+    ReservationBody,
     SessionsBody,
     Tokens,
 )
@@ -114,7 +118,7 @@ class Operation:
         json: The schema of a JSON body.
         query: Names of required query parameters.
         security: The name of the security scheme.
-        is_conditional: Answers 304 to If-None-Match.
+        kept: The Cache-Control under which it answers 304 to If-None-Match; None: it does not.
         is_repeatable: Takes an Idempotency-Key (ADR 0019).
     """
 
@@ -125,7 +129,7 @@ class Operation:
     json: Schema | None = None
     query: tuple[str, ...] = ()
     security: str | None = None
-    is_conditional: bool = False
+    kept: str | None = None
     is_repeatable: bool = False
 
 
@@ -134,6 +138,8 @@ def _form(properties: Schema, *required: str) -> Schema:
 
 
 _BODY: Final = (400, 413, 415)
+_ON_COUPONS: Final = (400, 401, 404, 409, 410, 413, 429)
+_RESERVATION: Final[Schema] = {"type": "string", "format": "uuid", "description": "What reserve has answered."}
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/login"): Operation(
@@ -161,7 +167,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         security="bearer",
     ),
     ("GET", "/me"): Operation(
-        summary="Read one's profile", ok=ProfileBody, refusals=(401,), security="bearer", is_conditional=True
+        summary="Read one's profile", ok=ProfileBody, refusals=(401,), security="bearer", kept="private, no-cache"
     ),
     ("PATCH", "/me"): Operation(
         summary="Change one's profile", ok=ProfileBody, refusals=(*_BODY, 401), json=PROFILE_CHANGE, security="bearer"
@@ -178,8 +184,45 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("DELETE", "/me/sessions/{id}"): Operation(
         summary="End one of one's sessions", ok=Outcome, refusals=(401, 404), security="bearer"
     ),
+    ("GET", "/me/coupons"): Operation(
+        summary="List one's coupons, or how far one has come on the way to one",
+        ok=CouponsBody,
+        refusals=(401,),
+        security="bearer",
+    ),
     ("GET", "/availability"): Operation(
         summary="Ask whether a username is free", ok=Availability, refusals=(400, 404, 429), query=("username",)
+    ),
+    ("GET", "/campaigns/{code}"): Operation(summary="Show a campaign", ok=CampaignBody, refusals=(404,), kept=CACHING),
+    ("POST", "/coupons/{code}/redeem"): Operation(
+        summary="Use one's coupon, once and for good",
+        ok=Outcome,
+        refusals=_ON_COUPONS,
+        security="bearer",
+        is_repeatable=True,
+    ),
+    ("POST", "/coupons/{code}/reserve"): Operation(
+        summary="Keep one's coupon for a payment",
+        ok=ReservationBody,
+        refusals=_ON_COUPONS,
+        security="bearer",
+        is_repeatable=True,
+    ),
+    ("POST", "/coupons/{code}/confirm"): Operation(
+        summary="The payment is through: use the coupon that is kept for it",
+        ok=Outcome,
+        refusals=(*_BODY, *_ON_COUPONS),
+        form=_form({"reservation": _RESERVATION}, "reservation"),
+        security="bearer",
+        is_repeatable=True,
+    ),
+    ("POST", "/coupons/{code}/release"): Operation(
+        summary="There was no payment: let the coupon go",
+        ok=Outcome,
+        refusals=(*_BODY, *_ON_COUPONS),
+        form=_form({"reservation": _RESERVATION}, "reservation"),
+        security="bearer",
+        is_repeatable=True,
     ),
     ("POST", "/revoke"): Operation(
         summary="Give a token back (RFC 7009)", ok=Outcome, refusals=_BODY, form=_form({"token": _TOKEN}, "token")
@@ -202,7 +245,8 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
 
 def document(*, version: str, issuer: str) -> dict[str, Any]:
     """Return the whole document."""
-    bodies = [Tokens, Outcome, Problem, ProfileBody, SessionsBody, Availability, Introspection, Health, Readiness]
+    bodies = [Tokens, Outcome, Problem, ProfileBody, SessionsBody, CouponsBody, ReservationBody, CampaignBody]
+    bodies += [Availability, Introspection, Health, Readiness]
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for (method, template), operation in OPERATIONS.items():
@@ -244,10 +288,7 @@ _IDEMPOTENCY_KEY: Final = {
     "and is answered alike; another request with that key is 422. Ignored where a form logs in.",
     "schema": {"type": "string", "pattern": PATTERN},
 }
-_CONDITIONAL_HEADERS: Final = {
-    "ETag": {"description": "RFC 9110 section 8.8.3.", "required": True, "schema": {"type": "string"}},
-    "Cache-Control": {"required": True, "schema": {"const": "private, no-cache"}},
-}
+_TAG: Final = {"description": "RFC 9110 section 8.8.3.", "required": True, "schema": {"type": "string"}}
 _LOGIN_HEADERS: Final = {
     "Set-Cookie": {
         "description": "The device token, for a device that does not have it yet: sent back with the next login, nobody "
@@ -307,7 +348,9 @@ def _parameters(template: str, operation: Operation) -> list[dict[str, Any]]:
     ]
     if "{id}" in template:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}})
-    if operation.is_conditional:
+    if "{code}" in template:
+        parameters.append({"name": "code", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}})
+    if operation.kept:
         parameters.append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
     if operation.is_repeatable:
         parameters.append(_IDEMPOTENCY_KEY)
@@ -328,9 +371,10 @@ def _responses(method: str, template: str, operation: Operation) -> dict[str, An
     responses: dict[str, Any] = {"200": {"description": "Success", "content": content}}
     if (method, template) == ("POST", "/login"):
         responses["200"]["headers"] = _LOGIN_HEADERS
-    if operation.is_conditional:
-        responses["200"]["headers"] = _CONDITIONAL_HEADERS
-        responses["304"] = {"description": "What If-None-Match names still stands", "headers": _CONDITIONAL_HEADERS}
+    if operation.kept:
+        headers = {"ETag": _TAG, "Cache-Control": {"required": True, "schema": {"const": operation.kept}}}
+        responses["200"]["headers"] = headers
+        responses["304"] = {"description": "What If-None-Match names still stands", "headers": headers}
     key_refusals = (422,) if operation.is_repeatable else ()
     for status in sorted({*operation.refusals, *key_refusals, 405, 500, 503}):
         responses[str(status)] = {"$ref": f"#/components/responses/{status}"}

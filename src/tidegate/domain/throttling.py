@@ -31,6 +31,10 @@ class CounterKind(StrEnum):
     """Questions from one address whether a username is free."""
     CLIENT = "client"
     """Wrong client secrets from one address."""
+    COUPON = "coupon"
+    """Wrong coupon codes of one user."""
+    COUPON_ADDRESS = "coupon_address"
+    """Wrong coupon codes from one address, whoever tries them."""
 
 
 class Counter(NamedTuple):
@@ -126,6 +130,11 @@ def address_counters(kind: CounterKind, address: str | None) -> list[Counter]:
 def device_counters(device_id: UUID) -> list[Counter]:
     """What an attempt from a known device, or in the session *device_id*, counts against: nobody else's counters."""
     return [Counter(CounterKind.DEVICE, _KEY_OF[CounterKind.DEVICE] + device_id.bytes)]
+
+
+def coupon_counters(user_id: UUID) -> list[Counter]:
+    """What a wrong coupon code of *user_id* counts against that may refuse the next: nobody else's counters."""
+    return [Counter(CounterKind.COUPON, _KEY_OF[CounterKind.COUPON] + user_id.bytes)]
 
 
 _KEY_OF: Final = {kind: f"{kind}:".encode() for kind in CounterKind}

@@ -166,6 +166,8 @@ def throttle_limits(settings: Settings) -> dict[CounterKind, Limit]:
         CounterKind.ADDRESS: Limit(at_most=settings.throttle_address_failures, window_s=address_window_s),
         CounterKind.CLIENT: Limit(at_most=settings.throttle_address_failures, window_s=address_window_s),
         CounterKind.REGISTRATION: Limit(at_most=settings.throttle_address_registrations, window_s=address_window_s),
+        CounterKind.COUPON: Limit(at_most=settings.throttle_user_coupons, window_s=address_window_s),
+        CounterKind.COUPON_ADDRESS: Limit(at_most=settings.throttle_address_coupons, window_s=address_window_s),
         CounterKind.AVAILABILITY: Limit(at_most=settings.throttle_address_questions, window_s=address_window_s),
     }
 

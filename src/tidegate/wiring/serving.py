@@ -67,6 +67,7 @@ from tidegate.usecases.refresh import Refresh
 from tidegate.usecases.register import Register
 from tidegate.usecases.register_once import RegisterOnce
 from tidegate.usecases.revoke import Revoke
+from tidegate.wiring.coupons import coupon_endpoints
 from tidegate.wiring.existence import Users, filtered
 from tidegate.wiring.feed import following, make_knowledge
 from tidegate.wiring.parts import (
@@ -237,6 +238,14 @@ def _endpoints(settings: Settings, parts: _Parts) -> Endpoints:
         change_password=_password_endpoint(settings, parts),
         list_sessions=ListSessionsEndpoint(authenticate=authenticate, sessions=sessions),
         end_session=EndSessionEndpoint(authenticate=authenticate, sessions=sessions),
+        **coupon_endpoints(
+            settings,
+            parts.primary,
+            profiles=profiles,
+            throttle=throttle,
+            act_once=parts.act_once,
+            authenticate=authenticate,
+        ),
         availability=AvailabilityEndpoint(users=users, normalise=normalise, throttle=throttle, is_offered=not is_hardened),
         revoke=RevokeEndpoint(revoke=Revoke(sessions=sessions, access_tokens=access, refresh_tokens=refresh)),
         introspect=IntrospectEndpoint(

@@ -1,10 +1,10 @@
 """GET and PATCH /me."""
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 from tidegate.api.bearer import authenticated
+from tidegate.api.conditional import names, tag_of
 from tidegate.api.fields import read_json, text_member
 from tidegate.api.http import JSON_TYPE, Answer, Header, Request
 from tidegate.api.schemas import ProfileBody, encode
@@ -58,14 +58,8 @@ class ChangeMeEndpoint:
 def profile_answer(profile: Profile, *, if_none_match: bytes = b"") -> Answer:
     """Return *profile* with its ETag (RFC 9110 section 8.8.3), or 304 when *if_none_match* names it."""
     body = encode(ProfileBody.of(profile))
-    etag = b'"' + blake2b(body, digest_size=12).hexdigest().encode() + b'"'
+    etag = tag_of(body)
     headers: list[Header] = [(b"etag", etag), _PRIVATE]
-    if _names(if_none_match, etag):
+    if if_none_match and names(if_none_match, etag):
         return Answer(304, b"", headers)
     return Answer(200, body, [JSON_TYPE, *headers])
-
-
-def _names(if_none_match: bytes, etag: bytes) -> bool:
-    """Whether the header lists *etag*, by weak comparison (RFC 9110 section 13.1.2)."""
-    listed = {entry.strip().removeprefix(b"W/") for entry in if_none_match.split(b",")}
-    return b"*" in listed or etag in listed

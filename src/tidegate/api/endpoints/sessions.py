@@ -1,10 +1,10 @@
 """GET /me/sessions and DELETE /me/sessions/{id}."""
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from tidegate.api.bearer import authenticated
 from tidegate.api.errors import SUCCESS
+from tidegate.api.fields import read_id
 from tidegate.api.http import Answer, Request
 from tidegate.api.schemas import SessionBody, SessionsBody, encode
 from tidegate.domain.errors import UnknownResource
@@ -36,16 +36,7 @@ class EndSessionEndpoint:
     async def __call__(self, request: Request) -> Answer:
         """Answer 200 success; 404 if the caller has no such live session."""
         claims = await authenticated(request, self.authenticate)
-        session_id = _read_id(request.path_value)
+        session_id = read_id(request.path_value)
         if session_id is None or not await self.sessions.revoke(session_id, user_id=claims.user_id):
             raise UnknownResource
         return Answer(200, SUCCESS)
-
-
-def _read_id(text: str) -> UUID | None:
-    """The id that *text* is in the form of RFC 9562 section 4, else None; Python would take braces and `urn:uuid:` too."""
-    try:
-        found = UUID(text)
-    except ValueError:
-        return None
-    return found if str(found) == text.lower() else None
