@@ -10,11 +10,10 @@
     │   ├── UnsupportedMediaType
     │   ├── UnknownRoute        no such path
     │   ├── UnknownResource     a path that exists, for something that does not
-    │   │   ├── UnknownCampaign
+    │   │   ├── UnknownCampaign  for the public, a draft has none
     │   │   └── UnknownGrant    the campaign is there, but gave that user or under that code nothing
     │   ├── MethodNotAllowed
     │   ├── UnknownUser         nobody has this login identifier
-    │   ├── UnknownCampaign     nor is one a draft
     │   ├── UnknownCoupon       or somebody else's
     │   ├── CouponVoided
     │   ├── CouponRedeemed
@@ -140,7 +139,7 @@ class UnknownResource(Refusal):
 
 
 class UnknownCampaign(UnknownResource):
-    """No campaign has this code."""
+    """No campaign has this code; for the public, a draft has none."""
 
 
 class UnknownGrant(UnknownResource):
@@ -161,10 +160,6 @@ class MethodNotAllowed(Refusal):
 
 class UnknownUser(Refusal):
     """Nobody has this login identifier."""
-
-
-class UnknownCampaign(Refusal):
-    """No campaign has this code, or it is a draft."""
 
 
 class UnknownCoupon(Refusal):

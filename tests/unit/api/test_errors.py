@@ -37,7 +37,6 @@ EXAMPLES: list[tuple[e.TidegateError, bytes]] = [
     (e.IdempotencyKeyTaken(), b'{"code":"503","message":"service unavailable"}'),
     (e.TooManyAttempts(retry_after_s=7.2), b'{"code":"429","message":"too many attempts"}'),
     (e.CampaignCodeTaken(e.FieldFault("code", "taken")), b'{"code":"400","message":"invalid request"}'),
-    (e.UnknownCampaign(), b'{"code":"404","message":"not found"}'),
     (e.UnknownGrant(), b'{"code":"404","message":"not found"}'),
     (e.CampaignStepRefused(state="ended", step="resume"), b'{"code":"409","message":"not in this state"}'),
     (e.CouponNotVoidable(because="redeemed"), b'{"code":"409","message":"not voidable"}'),

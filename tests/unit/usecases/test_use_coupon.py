@@ -215,7 +215,7 @@ def test_the_profile_is_read_anew_after_it_whatever_became_of_it(world: World) -
         async def for_ever(*_: object, **__: object) -> None:
             await sleep(3_600)
 
-        world.coupons.redeem = for_ever  # type: ignore[method-assign]  # what a slow database does
+        world.coupons.redeem = for_ever  # type: ignore[method-assign] # what a slow database does
         while not cut.done():
             await sleep(0)
             cut.cancel()
