@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
@@ -16,8 +17,10 @@ from tests.integration.storage.worlds import PostgresWorld, opened_world
 from tests.integration.worker.test_coupons import granting
 from tests.integration.worker.test_jobs import hands_of
 from tests.support.campaigns import enter, log_in
+from tests.support.commands import ROOT
 from tidegate.cli.exits import DONE, NO_SUCH_USER, REFUSED, UNTRUE, WRONG_WORDS
 from tidegate.cli.main import main
+from tidegate.domain.campaign_checks import Check
 from tidegate.storage import campaign_export
 from tidegate.tokens.keys import create_key_file
 
@@ -194,3 +197,25 @@ def test_an_export_has_every_seat_once_in_order_however_many_pages(
     assert len({row["code"] for row in rows}) == 30
     printed = desk.says("export", "spring")
     assert printed.replace("\r\n", "\n") == target.read_text().replace("\r\n", "\n")
+
+
+def test_the_page_for_operators_names_every_check_and_mends_the_mirror(desk: Desk) -> None:
+    page = (ROOT / "docs" / "CAMPAIGNS.md").read_text()
+    table = page.partition("| check | says")[2].partition("\n\n")[0]
+    named = [name for line in table.splitlines() for name in line.strip("| ").partition(" |")[0].split(", ")]
+    assert [name for name in named if name in set(Check)] == list(Check)
+    (statement,) = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    desk.says("create", "spring", *TERMS)
+    desk.in_the_world(lambda world: come(world, "spring", "ann bob cid"))
+    desk.says("void", "spring", "bob", "--reason", "sold", "--yes")
+
+    async def tamper(world: PostgresWorld) -> None:
+        await world.outside.execute("UPDATE users SET discount = ARRAY[gen_random_uuid()] WHERE username <> 'cid'")
+
+    async def mend(world: PostgresWorld) -> None:
+        await world.outside.execute(statement)
+
+    desk.in_the_world(tamper)
+    assert desk.does("verify", "spring")[0] == UNTRUE
+    desk.in_the_world(mend)
+    desk.says("verify", "spring")
