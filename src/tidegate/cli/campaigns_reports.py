@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import date, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -20,6 +21,9 @@ from tidegate.config import Settings
 from tidegate.domain.campaign_checks import CLAIMS
 from tidegate.domain.campaigns import read_campaign_code
 from tidegate.wiring.administration import ExportedGrant, Verdict, open_campaign_reports, open_campaigns
+
+_COLUMNS: Final = tuple(field.name for field in fields(ExportedGrant))
+_VALUES: Final = attrgetter(*_COLUMNS)
 
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula (ASVS v5.0.0-1.2.10; the last four are the wide forms)."""
@@ -84,7 +88,7 @@ async def export(settings: Settings, code: str, *, form: str, file: str | None) 
         count = await reports.export.count(campaign.campaign_id)
         with _opened(file) as output:
             if form == "csv":
-                output.write(_csv([[field.name for field in fields(ExportedGrant)]]))
+                output.write(_csv([_COLUMNS]))
             progress = LateProgress(f"exporting {campaign.terms.code}")
             async with progress.going_on():
                 await _write(reports.export.pages(campaign.campaign_id), output, line, progress, count=count)
@@ -130,12 +134,12 @@ def _opened(file: str | None) -> Iterator[BinaryIO]:
 
 
 def _json_lines(page: Sequence[ExportedGrant]) -> bytes:
-    rows = ({field.name: _text(getattr(grant, field.name)) for field in fields(grant)} for grant in page)
+    rows = (dict(zip(_COLUMNS, map(_text, _VALUES(grant)), strict=True)) for grant in page)
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
 
 
 def _csv_lines(page: Sequence[ExportedGrant]) -> bytes:
-    return _csv([[_harmless(getattr(grant, field.name)) for field in fields(grant)] for grant in page])
+    return _csv([[_harmless(value) for value in _VALUES(grant)] for grant in page])
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> bytes:
@@ -153,7 +157,7 @@ def _harmless(value: object) -> object:
 
 def _text(value: object) -> str | int | None:
     match value:
-        case None | int():
+        case None | int() | str():
             return value
         case datetime():
             return moment(value)

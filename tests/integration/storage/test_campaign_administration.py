@@ -405,3 +405,25 @@ def test_an_end_amid_logins_parts_them_at_one_moment(database: str) -> None:
             assert len(got) <= len(before) + 1
 
     asyncio.run(story())
+
+
+def test_of_two_steps_at_once_the_second_starts_from_where_the_first_led(database: str) -> None:
+    """Else a pause that looked before the end would take the end back."""
+
+    async def story() -> None:
+        async with opened_world(database) as world, bystander(database) as blocker:
+            campaign = await make_campaign(world.outside)
+            holding = blocker.transaction()
+            await holding.start()
+            await blocker.execute("SELECT FROM campaigns FOR UPDATE")
+            ending = asyncio.create_task(administering(world).step(CODE, CampaignStep.END, by=BY))
+            await until_waiting_or_done(world, ending)
+            pausing = asyncio.create_task(administering(world).step(CODE, CampaignStep.PAUSE, by=BY))
+            await until_waiting_or_done(world, ending, pausing)
+            await holding.rollback()
+            await ending
+            with pytest.raises(CampaignStepRefused):
+                await pausing
+            assert (await seats_of(world, campaign))[0] == "ended"
+
+    asyncio.run(story())
