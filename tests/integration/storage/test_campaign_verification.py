@@ -381,13 +381,29 @@ def test_a_login_that_is_not_noted_since_all_seats_are_gone_for_good_is_in_order
     async def story() -> None:
         async with opened_world(database) as world:
             campaign = await make_campaign(world.outside, code=SPRING, cap=2)
-            users = await enter(world.outside, campaign, 4)
+            users = await enter(world.outside, campaign, 3)
             await come(world, *users[:2])
             await come(world, users[2])
             assert await world.outside.fetchval("SELECT login_job FROM entrants WHERE user_id = $1", users[2]) is None
             assert await broken(world.outside, SPRING) == {}
+
+    asyncio.run(story())
+
+
+def test_a_login_after_the_end_is_in_order_noted_or_not(database: str) -> None:
+    async def story() -> None:
+        async with opened_world(database) as world:
+            campaign = await make_campaign(world.outside, code=SPRING, cap=5)
+            before, after = await enter(world.outside, campaign, 2)
+            await come(world, before)
             await world.outside.execute("UPDATE campaigns SET state = 'ended', ended_at = now()")
-            await come(world, users[3])
+            await come(world, after)
+            assert await world.outside.fetchval("SELECT login_job FROM entrants WHERE user_id = $1", after) is None
+            assert await broken(world.outside, SPRING) == {}
+            # It began after the end, and drew its number before one that had begun before the end.
+            await world.outside.execute(
+                "UPDATE entrants SET login_job = 0, login_at = now() + interval '1 h' WHERE user_id = $1", after
+            )
             assert await broken(world.outside, SPRING) == {}
 
     asyncio.run(story())
