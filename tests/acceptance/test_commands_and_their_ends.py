@@ -92,7 +92,9 @@ class TestWhatIsExpectedToGoWrong:
         ended = tidegate("api", settings=settings(folder, database) | given)
         assert_ends(ended, 78, "10 API processes hold 2010 connections, but the database lets ")
 
-    @pytest.mark.parametrize("words", [("api",), ("worker",), ("migrate", "up"), ("users", "show", "alice")])
+    @pytest.mark.parametrize(
+        "words", [("api",), ("worker",), ("migrate", "up"), ("users", "show", "alice"), ("campaigns", "list")]
+    )
     def test_a_database_that_cannot_be_reached(self, folder: Path, words: tuple[str, ...]) -> None:
         ended = tidegate(*words, settings=settings(folder, f"postgresql://tidegate@/tidegate?host={folder}"))
         assert_ends(ended, 69, "the database cannot be reached; start it, or correct TIDEGATE_PRIMARY_DSN")
