@@ -21,6 +21,8 @@ from tests.support.commands import ROOT
 from tidegate.cli.exits import DONE, NO_SUCH_USER, REFUSED, UNTRUE, WRONG_WORDS
 from tidegate.cli.main import main
 from tidegate.domain.campaign_checks import Check
+from tidegate.domain.campaigns import CampaignState, GrantState
+from tidegate.domain.participation import CouponStatus
 from tidegate.storage import campaign_export
 from tidegate.tokens.keys import create_key_file
 
@@ -199,11 +201,14 @@ def test_an_export_has_every_seat_once_in_order_however_many_pages(
     assert printed.replace("\r\n", "\n") == target.read_text().replace("\r\n", "\n")
 
 
-def test_the_page_for_operators_names_every_check_and_mends_the_mirror(desk: Desk) -> None:
+def test_the_page_for_operators_names_every_state_and_check_and_mends_the_mirror(desk: Desk) -> None:
     page = (ROOT / "docs" / "CAMPAIGNS.md").read_text()
-    table = page.partition("| check | says")[2].partition("\n\n")[0]
-    named = [name for line in table.splitlines() for name in line.strip("| ").partition(" |")[0].split(", ")]
-    assert [name for name in named if name in set(Check)] == list(Check)
+    tables = [
+        [name for line in table.splitlines()[2:] for name in line.strip("| ").partition(" |")[0].split(", ")]
+        for table in re.findall(r"^(?:\|.*\n)+", page, re.MULTILINE)
+    ]
+    for words in (CampaignState, GrantState, CouponStatus, Check):
+        assert any(sorted(named) == sorted(words) for named in tables), words
     (statement,) = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     desk.says("create", "spring", *TERMS)
     desk.in_the_world(lambda world: come(world, "spring", "ann bob cid"))

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from tests.integration.storage.worlds import PostgresWorld, bystander, opened_world, until_waiting_or_done
@@ -25,6 +26,7 @@ from tidegate.domain.errors import (
     UnknownGrant,
 )
 from tidegate.storage.campaign_administration import PostgresCampaignAdministration
+from tidegate.storage.statements import statements
 from tidegate.tokens.ids import RandomIds
 from tidegate.usecases.administer_campaigns import AdministerCampaigns
 
@@ -256,11 +258,10 @@ def test_what_is_redeemed_voided_held_or_nobodys_is_not_voided(database: str) ->
     asyncio.run(story())
 
 
-REDEEM = """
-UPDATE grants SET redeemed_at = now(), reservation_id = NULL, reserved_until = NULL
-WHERE user_id = $1 AND state = 'granted' AND redeemed_at IS NULL RETURNING user_id
-"""
-"""As whoever redeems: the grant's row alone is locked."""
+async def redeem(shop: "asyncpg.Connection[asyncpg.Record]", user: UUID) -> bool:
+    """As a user does, in whatever transaction *shop* is in; whether it took place."""
+    code = await shop.fetchval("SELECT code FROM coupons JOIN grants USING (couponid) WHERE user_id = $1", user)
+    return await shop.fetchval(statements()["redeem_coupon"], user, code) is not None
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
@@ -270,7 +271,7 @@ def test_a_void_waits_for_who_redeems_and_is_refused_once_it_is_done(database: s
             campaign, (first, _) = await granted(world, 2)
             redeeming = shop.transaction()
             await redeeming.start()
-            assert await shop.fetchval(REDEEM, first) == first
+            assert await redeem(shop, first)
             voiding = asyncio.create_task(administering(world).void(CODE, first, reason="sold", by=BY))
             await until_waiting_or_done(world, voiding)
             assert not voiding.done()
@@ -282,7 +283,7 @@ def test_a_void_waits_for_who_redeems_and_is_refused_once_it_is_done(database: s
             else:
                 await redeeming.rollback()
                 await voiding
-                assert await shop.fetchval(REDEEM, first) is None
+                assert not await redeem(shop, first)
 
     asyncio.run(story())
 
@@ -301,16 +302,16 @@ def test_of_many_voids_redemptions_and_rounds_at_once_every_seat_goes_to_exactly
                     assert user not in voided
                     voided.add(user)
 
-            async def redeem(those: list[UUID]) -> None:
+            async def redeem_all(those: list[UUID]) -> None:
                 for user in those:
-                    if await shop.fetchval(REDEEM, user) is not None:
+                    if await redeem(shop, user):
                         redeemed.add(user)
 
             async with asyncio.timeout(60):
                 await asyncio.gather(
                     *(void(user) for user in users[:20]),
                     *(void(user) for user in users[:20:2]),
-                    redeem(users[19::-1]),
+                    redeem_all(users[19::-1]),
                     *(grant(world) for _ in range(4)),
                 )
             await grant(world)
