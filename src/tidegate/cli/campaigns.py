@@ -15,16 +15,27 @@ from tidegate.cli.exits import DONE, REFUSED, WRONG_WORDS, CommandFailed
 from tidegate.cli.options import add_data_dir, read_settings
 from tidegate.cli.users import find_user
 from tidegate.config import Settings
-from tidegate.domain.campaign_steps import CampaignStep, read_moment, read_percent
-from tidegate.domain.campaigns import CampaignState, GrantState, RankBy, Terms
+from tidegate.domain.campaign_steps import REASON_LENGTH_MAX, CampaignStep, read_moment, read_percent
+from tidegate.domain.campaigns import (
+    CAP_MAX,
+    CODE_CHARACTERS_MAX,
+    COUPON_DAYS_MAX,
+    SEAT_HOURS_MAX,
+    CampaignState,
+    GrantState,
+    RankBy,
+    Terms,
+)
 from tidegate.domain.errors import (
     CampaignStepRefused,
     CouponNotVoidable,
     FaultCollector,
+    FieldFault,
     InvalidRequest,
     UnknownCampaign,
     UnknownGrant,
 )
+from tidegate.domain.users import IdentifierKind
 from tidegate.usecases.administer_campaigns import Voided
 from tidegate.wiring.administration import CampaignDesk, open_campaigns
 
@@ -125,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
             case _:
                 asyncio.run(_act(settings, arguments))
     except InvalidRequest as refused:
-        raise CommandFailed(REFUSED, *(f"{fault.field} is refused: {fault.reason}" for fault in refused.faults)) from None
+        raise CommandFailed(REFUSED, *map(_no_such_terms, refused.faults)) from None
     except UnknownCampaign:
         raise CommandFailed(
             REFUSED, f"there is no campaign {arguments.campaign}; `tidegate campaigns list` names them"
@@ -137,6 +148,39 @@ def run(arguments: argparse.Namespace) -> int:
     except CouponNotVoidable as refused:
         raise CommandFailed(REFUSED, _NOT_VOIDABLE[refused.because]) from None
     return DONE
+
+
+_WORDS = {"code": "CODE", "opens_at": "--opens", "closes_at": "--closes", "coupon_days": "--days"}
+"""What was typed for a field, where it is not the field's own name."""
+
+_RANGES = {
+    "cap": f"1 to {CAP_MAX:,}",
+    "percent": "more than 0, up to 100",
+    "coupon_days": f"1 to {COUPON_DAYS_MAX:,}",
+    "seat_hours": f"1 to {SEAT_HOURS_MAX:,}",
+}
+_WHY = {
+    "taken": "another campaign has it, and links with it may be about; choose another",
+    "not_iso_8601": "write it as 2026-12-24T18:00Z",
+    "no_time_of_day": "write it as 2026-12-24T18:00Z, for nobody knows whether the day belongs to it",
+    "not_after_opens_at": "it must be later than --opens, which is now unless you say otherwise",
+    "no_number": "write it as 15 or 12.5",
+    "too_many_decimals": "two at most",
+    "invalid_characters": "take characters that can be shown; a code has only a-z, 0-9 and hyphens, the first no hyphen",
+    "too_long": f"a code has {CODE_CHARACTERS_MAX} characters at most, a name or a reason {REASON_LENGTH_MAX}",
+    "only_by_registration": "a seat is held only with --rank-by registration",
+}
+
+
+def _no_such_terms(fault: FieldFault) -> str:
+    if fault.field in set(IdentifierKind):
+        kind = fault.field.replace("_", " ")
+        return f"nobody can have this {kind} ({fault.reason}); give a name as they registered it, or an id"
+    word = _WORDS.get(fault.field, f"--{fault.field.replace('_', '-')}")
+    if fault.reason == "missing":
+        return f"{word} is missing; see --help"
+    why = _RANGES[fault.field] if fault.reason == "out_of_range" else _WHY[fault.reason]
+    return f"{word} is refused ({fault.reason}): {why}"
 
 
 def _no_step(refused: CampaignStepRefused, code: str) -> str:

@@ -117,14 +117,15 @@ def test_a_campaign_from_its_draft_to_its_end(desk: Desk) -> None:
 
 def test_what_makes_no_campaign_is_told_field_by_field(desk: Desk) -> None:
     told = desk.is_refused("create", "spr ing", "--cap", "0", "--percent", "101", "--closes", "2026-01-01T00:00Z")
-    assert told.splitlines() == [
-        "tidegate: code is refused: invalid_characters",
-        "tidegate: closes_at is refused: not_after_opens_at",
-        "tidegate: cap is refused: out_of_range",
-        "tidegate: percent is refused: out_of_range",
+    assert [line.partition(": ")[2].partition(":")[0] for line in told.splitlines()] == [
+        "CODE is refused (invalid_characters)",
+        "--closes is refused (not_after_opens_at)",
+        "--cap is refused (out_of_range)",
+        "--percent is refused (out_of_range)",
     ]
+    assert "1 to 10,000,000" in told
     desk.says("create", "spring", *TERMS)
-    assert "code is refused: taken" in desk.is_refused("create", "SPRING", *TERMS)
+    assert "CODE is refused (taken)" in desk.is_refused("create", "SPRING", *TERMS)
     for action in ("show", "pause", "verify", "export"):
         assert "`tidegate campaigns list` names them" in desk.is_refused(action, "summer")
 
@@ -136,7 +137,10 @@ def test_a_coupon_is_taken_back_by_user_or_by_code(desk: Desk) -> None:
     assert "voided already" in desk.is_refused("void", "spring", "ann", "--reason", "sold", "--yes")
     assert "has no seat" in desk.is_refused("void", "spring", "dan", "--reason", "sold", "--yes")
     assert "no user eve" in desk.is_refused("void", "spring", "eve", "--reason", "sold", "--yes", code=NO_SUCH_USER)
-    assert "reason is refused: missing" in desk.is_refused("void", "spring", "bob", "--reason", " ", "--yes")
+    for typed, kind in (("a b", "username"), ("@", "email"), ("+1", "phone number")):
+        told = desk.is_refused("void", "spring", typed, "--reason", "sold", "--yes")
+        assert f"nobody can have this {kind}" in told
+    assert "--reason is missing" in desk.is_refused("void", "spring", "bob", "--reason", " ", "--yes")
 
     async def serve_and_redeem(world: PostgresWorld) -> None:
         await granting(world)()

@@ -5,6 +5,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -124,6 +125,14 @@ def test_all_that_cannot_be_read_is_told_together() -> None:
         "opens_at=no_time_of_day",
         "percent=no_number",
     ]
+
+
+def test_every_reason_of_the_domain_is_told_in_words() -> None:
+    domain = Path(campaigns_reports.__file__).parents[1] / "domain"
+    source = (domain / "campaigns.py").read_text() + (domain / "campaign_steps.py").read_text()
+    reasons = set(re.findall(r'(?:faults.add|FieldFault)\([^,]+, "(\w+)"\)', source))
+    assert {"not_iso_8601", "too_many_decimals", "invalid_characters"} <= reasons
+    assert reasons == campaigns._WHY.keys() - {"taken"} | {"missing", "out_of_range"}
 
 
 @pytest.mark.parametrize(
