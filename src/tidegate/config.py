@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
 from tidegate.passwords.profiles import DEFAULT_PROFILE, PROFILES
+from tidegate.settings_meaning import Meaning
 
 PREFIX: Final = "TIDEGATE_"
 
@@ -46,31 +47,6 @@ class ExistenceMode(StrEnum):
     OFF = "off"
     CONFIRM = "confirm"
     ALONE = "alone"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
-    """What a setting is for, and which values it takes.
-
-    Attributes:
-        text: A sentence.
-        unit: In words, empty where a number counts things or there is no number.
-        low: The least value.
-        high: The greatest value.
-        choices: All values, where they are few.
-        is_secret: Never shown; `.._FILE` is accepted.
-        otherwise: For a default that is computed, how.
-        for_up: Read by `tidegate up` only.
-    """
-
-    text: str
-    unit: str = ""
-    low: int | None = None
-    high: int | None = None
-    choices: tuple[str, ...] = ()
-    is_secret: bool = False
-    otherwise: str = ""
-    for_up: bool = False
 
 
 _DAY_S: Final = 86_400
@@ -346,7 +322,12 @@ class Settings:
     ] = 1_000
     throttle_address_window_s: Annotated[
         int,
-        Meaning(text="Within how long each of these four is counted.", unit="seconds", low=1, high=30 * _DAY_S),
+        Meaning(
+            text="Within how long what comes from one address is counted, and the wrong coupon codes of a user.",
+            unit="seconds",
+            low=1,
+            high=30 * _DAY_S,
+        ),
     ] = 600
     device_token_ttl_s: Annotated[
         int,

@@ -60,7 +60,8 @@ ARROWS: Final[dict[str, May]] = {
     # What an operator asks of a machine before a crowd does.
     "calibration": May({"passwords", "passwords.profiles"}, {"msgspec"}),
     "diagnosis": May({"domain", "migrations", "passwords", "passwords.profiles"}, {"asyncpg", "msgspec"}),
-    "config": May({"passwords.profiles"}),
+    "config": May({"passwords.profiles", "settings_meaning"}),
+    "settings_meaning": May(),
     "settings_node": May(),
     "settings_sources": May({"config"}, {"dotenv"}),
     "settings_building": May({"config", "settings_node", "passwords.profiles", "cache.address", "queue.address"}),
