@@ -160,7 +160,17 @@ def test_an_unknown_field_is_never_stored(client: Client) -> None:
     client.register(name, **unknown)
     profile = client.get("/me", token=client.log_in(name)["access_token"]).json
     assert profile["userid"].replace("-", "") != unknown["userid"]
-    assert set(profile) == {"userid", "username", "email", "phone_number", "full_name", "birthdate", "last_login"}
+    assert set(profile) == {
+        "userid",
+        "username",
+        "email",
+        "phone_number",
+        "full_name",
+        "birthdate",
+        "last_login",
+        "coupons",
+    }
+    assert profile["coupons"] == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from tests.fakes.idempotency import InMemoryIdempotencyKeys
+from tidegate.domain.coupons import Coupon
 from tidegate.domain.errors import FieldFault, IdentifierTaken
 from tidegate.domain.idempotency import KeyedRequest
 from tidegate.domain.users import (
@@ -110,6 +111,11 @@ class InMemoryUsers:
         """What the worker does."""
         row = self._rows[user_id]
         row.profile = replace(row.profile, last_login=at)
+
+    def show_coupons(self, user_id: UUID, *coupons: Coupon) -> None:
+        """What grants say."""
+        row = self._rows[user_id]
+        row.profile = replace(row.profile, coupons=coupons)
 
     def mark_disabled(self, user_id: UUID) -> None:
         """The user's half of a disabling; the sessions are `InMemorySessions.disable`'s."""

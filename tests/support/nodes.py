@@ -25,10 +25,11 @@ _UNTHROTTLED = {
     "THROTTLE_ADDRESS_FAILURES": "0",
     "THROTTLE_ADDRESS_REGISTRATIONS": "0",
     "THROTTLE_ADDRESS_QUESTIONS": "0",
-    "THROTTLE_USER_COUPONS": "0",
-    "THROTTLE_ADDRESS_COUPONS": "0",
 }
 """All tests come from one address and fail on purpose; who tests the throttle sets limits."""
+
+_UNTHROTTLED_SINCE = {"THROTTLE_USER_COUPONS": "0", "THROTTLE_ADDRESS_COUPONS": "0"}
+"""Likewise; of `tests.support.older` these are unknown, and nobody starts on an unknown setting."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def running_node(dsn: str, folder: Path, source: Path | None = None, /, **settin
         "REFRESH_MAC_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="),
         "LOG_FILE": str(folder / "api.log"),
         **_UNTHROTTLED,
+        **(_UNTHROTTLED_SINCE if source is None else {}),
     } | settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
     environment |= {f"TIDEGATE_{name}": value for name, value in given.items()}

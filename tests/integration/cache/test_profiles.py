@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,9 +16,17 @@ from tests.support.valkeys import flush, frozen, kill, own_valkey, say
 from tidegate.cache.address import read_address
 from tidegate.cache.client import CacheClient
 from tidegate.cache.profiles import SHARED_S_MAX, SharedProfiles
+from tidegate.domain.coupons import Coupon, CouponState
 from tidegate.domain.users import ProfileChange
 from tidegate.embedded.valkey import EmbeddedValkey
 
+COUPON = Coupon(
+    code="0123456789ABCDEFG",
+    campaign="spring",
+    discount=Decimal("12.50"),
+    expiration_date=date(2026, 12, 31),
+    state=CouponState.VALID,
+)
 ROBERT = ProfileChange(full_name="Robert", birth_date=date(2000, 2, 29))
 
 
@@ -184,7 +193,7 @@ def test_nothing_is_kept_for_longer_than_it_may_be_late(valkey: EmbeddedValkey) 
         async with opened(valkey) as world:
             bob = await world.bob()
             await kept(world, bob)
-            left_ms = int(say(valkey, f"PTTL tidegate:profile:{{{bob.hex}}}").removeprefix(b":"))
+            left_ms = int(say(valkey, f"PTTL tidegate:profile2:{{{bob.hex}}}").removeprefix(b":"))
             assert 0 < left_ms <= SHARED_S_MAX * 1000
 
     asyncio.run(story())
@@ -197,9 +206,49 @@ def test_what_cannot_be_read_is_read_from_the_database(valkey: EmbeddedValkey) -
         async with opened(valkey) as world:
             bob = await world.bob()
             await kept(world, bob)
-            say(valkey, f"APPEND tidegate:profile:{{{bob.hex}}} x")
+            say(valkey, f"APPEND tidegate:profile2:{{{bob.hex}}} x")
             assert await name_of(world.here, bob) == "Bob"
             assert world.source.asked == 2
+
+    asyncio.run(story())
+
+
+def test_coupons_are_told_as_they_were_read_and_no_more_once_they_are_forgotten(valkey: EmbeddedValkey) -> None:
+    async def story() -> None:
+        async with opened(valkey) as world:
+            bob = await world.bob()
+            world.source.users.show_coupons(bob, COUPON, replace(COUPON, expiration_date=None))
+            told = [await node.profile(bob) for node in (world.here, world.here, world.there)]
+            assert [profile.coupons for profile in told if profile] == [(COUPON, replace(COUPON, expiration_date=None))] * 3
+            assert world.source.asked == 1
+            world.source.users.show_coupons(bob, replace(COUPON, state=CouponState.REDEEMED))
+            await world.there.forget(bob)
+            for node in (world.here, world.there):
+                profile = await node.profile(bob)
+                assert profile is not None
+                assert [coupon.state for coupon in profile.coupons] == [CouponState.REDEEMED]
+
+    asyncio.run(story())
+
+
+def test_releases_keep_profiles_apart_and_outdate_each_other_s(valkey: EmbeddedValkey) -> None:
+    """One that knew no coupons would show none where there are some, and kept profiles without them."""
+
+    async def story() -> None:
+        async with opened(valkey) as world:
+            bob = await world.bob()
+            world.source.users.show_coupons(bob, COUPON)
+            await kept(world, bob)
+            older_key, stamp_key = (f"tidegate:profile:{{{bob.hex}}}{end}" for end in ("", ":stamp"))
+            assert say(valkey, f"EXISTS {older_key}") == b":0\r\n"
+            say(valkey, f"COPY tidegate:profile2:{{{bob.hex}}} {older_key}")  # as if it had been kept so
+            say(valkey, f"DEL tidegate:profile2:{{{bob.hex}}}")
+            profile = await world.there.profile(bob)
+            assert profile is not None
+            assert (profile.coupons, world.source.asked) == ((COUPON,), 2)
+            say(valkey, f"SET {stamp_key} another-stamp-of")  # what an older release does at a change
+            await world.there.profile(bob)
+            assert world.source.asked == 3
 
     asyncio.run(story())
 

@@ -192,3 +192,18 @@ def test_only_the_latest_used_are_remembered(world: World) -> None:
         assert world.source.asked == REMEMBERED_MAX + 2
 
     asyncio.run(story())
+
+
+def test_what_was_forgotten_here_is_read_anew_in_every_process(world: World) -> None:
+    """Coupons are changed by others than `change_profile`."""
+
+    async def story() -> None:
+        bob = await world.bob()
+        for process in (world.here, world.there):
+            await process.profile(bob)
+        await world.here.forget(bob)
+        for process in (world.here, world.there):
+            await process.profile(bob)
+        assert world.source.asked == 4
+
+    asyncio.run(story())

@@ -205,7 +205,7 @@ def test_what_is_refused_for_another_reason_is_no_guess(world: World) -> None:
             world.redeem(address=HOME)
 
 
-def test_the_profile_is_read_anew_after_it_whatever_became_of_it(world: World) -> None:
+def test_the_profile_is_read_anew_after_it_whatever_became_of_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.redeem()
     assert world.profiles.forgotten == [world.bob]
 
@@ -215,7 +215,7 @@ def test_the_profile_is_read_anew_after_it_whatever_became_of_it(world: World) -
         async def for_ever(*_: object, **__: object) -> None:
             await sleep(3_600)
 
-        world.coupons.redeem = for_ever  # type: ignore[method-assign] # what a slow database does
+        monkeypatch.setattr(world.coupons, "redeem", for_ever)  # as a slow database
         while not cut.done():
             await sleep(0)
             cut.cancel()
