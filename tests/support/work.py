@@ -16,9 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 import uvloop
 
+from tests.support.campaigns import CODE, make_campaign
 from tests.support.databases import make_migrated_database
 from tests.support.servers import own_server
 from tidegate.api.server import Connection, HttpServer
@@ -154,6 +156,7 @@ async def _requests(client: Client) -> Mapping[str, tuple[Callable[[], bytes], b
         ),
         "me": (lambda: profile, b"HTTP/1.1 200"),
         "refresh": (refresh, b"HTTP/1.1 200"),
+        "campaign": (lambda: a_request(f"GET /campaigns/{CODE}"), b"HTTP/1.1 200"),
     }
 
 
@@ -195,6 +198,9 @@ def work_per_request(dsn: str, folder: Path) -> dict[str, Work]:
     )
 
     async def measure(log: JsonLog) -> dict[str, Work]:
+        outside = await asyncpg.connect(dsn)
+        await make_campaign(outside)
+        await outside.close()
         shared = SharedMemory(profile_stamps=make_stamp_memory(), existence=None)
         async with open_application(settings, log, shared, asyncio.Event()) as application:
             server = HttpServer(

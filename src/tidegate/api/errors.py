@@ -74,6 +74,9 @@ REASONS: Final[dict[type[e.TidegateError], e.FieldFault]] = {
 }
 """Told in one short token too, for programs; none stands for a field that is malformed."""
 
+_TOLD_WHY: Final = (e.UserDisabled, e.CampaignStepRefused, e.CouponNotVoidable, *REASONS)
+"""Beside those with a field at fault. A crowd of refusals is to cost one look, not one for each of these."""
+
 
 class _Body(msgspec.Struct):
     code: str
@@ -156,6 +159,8 @@ class Refuser:
     def _faults(self, error: e.TidegateError) -> tuple[e.FieldFault, ...]:
         if isinstance(error, e.InvalidRequest):
             return error.faults
+        if not isinstance(error, _TOLD_WHY):
+            return ()
         if isinstance(error, e.UserDisabled) and not self._is_uniform:
             return (e.FieldFault("user", "disabled"),)
         if isinstance(error, e.CampaignStepRefused):
