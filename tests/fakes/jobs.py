@@ -151,8 +151,11 @@ class InMemoryBatch:
         self.last_logins |= {user_id: at for user_id, at in latest.items() if user_id not in held}
         return held
 
-    async def note_first_logins(self, first: Mapping[UUID, Job]) -> None:
-        self.first_logins |= {user_id: job.job_id for user_id, job in first.items()}
+    async def note_first_logins(self, first: Mapping[UUID, Job]) -> int:
+        earlier = self._store.first_logins
+        noted = {user: job.job_id for user, job in first.items() if job.job_id < earlier.get(user, job.job_id + 1)}
+        self.first_logins |= noted
+        return len(noted)
 
     async def record_audit(self, jobs: Sequence[Job]) -> None:
         self.audit += [job.job_id for job in jobs]

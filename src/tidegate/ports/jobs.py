@@ -32,8 +32,12 @@ class JobBatch(Protocol):
             Users whose row somebody else holds; nothing is written for them, and nobody waits.
         """
 
-    async def note_first_logins(self, first: Mapping[UUID, Job]) -> None:
-        """Note for each user who takes part in a campaign the first of their logins, *first* if none was before it."""
+    async def note_first_logins(self, first: Mapping[UUID, Job]) -> int:
+        """Note for each user who takes part in a campaign the first of their logins, *first* if none was before it.
+
+        Returns:
+            For how many it was the first; they may be next in a line.
+        """
 
     async def record_audit(self, jobs: Sequence[Job]) -> None:
         """Write down what *jobs* tell, for good."""

@@ -142,12 +142,13 @@ class PostgresJobBatch:
             return frozenset()
         return frozenset(row["userid"] for row in await self._work.fetch("users_among", list(missing)))
 
-    async def note_first_logins(self, first: Mapping[UUID, Job]) -> None:
+    async def note_first_logins(self, first: Mapping[UUID, Job]) -> int:
         """See `ports.jobs.JobBatch.note_first_logins`."""
         jobs = first.values()
-        await self._work.fetch(
+        noted = await self._work.fetch(
             "note_first_logins", list(first.keys()), [job.job_id for job in jobs], [job.at for job in jobs]
         )
+        return len(noted)
 
     async def record_audit(self, jobs: Sequence[Job]) -> None:
         """See `ports.jobs.JobBatch.record_audit`."""

@@ -1,5 +1,6 @@
 """Writes down what happened to users, for a batch of jobs at once: never in the request itself (DESIGN 5.6)."""
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,9 +16,11 @@ class RecordEvents:
     Attributes:
         welcomes: Whether who has registered is to be greeted, by a job of its own: it reaches outside, where no transaction
             does, and must not hold up what needs none.
+        on_first_logins: Told that places in the line of a campaign were noted, before that is committed; None: nobody is.
     """
 
     welcomes: bool
+    on_first_logins: Callable[[], None] | None = None
 
     async def __call__(self, batch: JobBatch) -> None:
         """Do *batch*."""
@@ -25,9 +28,11 @@ class RecordEvents:
         held: AbstractSet[UUID] = frozenset()
         if logins:
             # Of those that wait on too: a place in the line of a campaign does not wait for a row that somebody holds.
-            await batch.note_first_logins(
+            noted = await batch.note_first_logins(
                 {job.user_id: job for job in sorted(logins, key=lambda job: job.job_id, reverse=True)}
             )
+            if noted and self.on_first_logins is not None:
+                self.on_first_logins()
             held = await batch.record_last_logins({job.user_id: job.at for job in sorted(logins, key=lambda job: job.at)})
         done = list(batch.jobs)
         if held:

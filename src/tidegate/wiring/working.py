@@ -72,10 +72,11 @@ async def run_worker(settings: Settings) -> None:
         def report(failure: Exception) -> None:
             log.event("error", "worker", "a round failed and will be tried again", failure)
 
-        lanes = list(_lanes(sender))
+        coupons = CouponBell()
+        lanes = list(_lanes(sender, coupons))
         rounds = [
-            *_job_rounds(settings, lanes, primary, queue, log),
-            _grants(settings, primary),
+            *_job_rounds(settings, lanes, primary, queue, _Watcher(log, coupons)),
+            _grants(settings, primary, coupons),
             *_clean_ups(settings, primary),
         ]
         loop = WorkerLoop([*rounds, _gauge(primary, lambda: loop.overdue_s)], on_failure=report)
@@ -87,11 +88,11 @@ async def run_worker(settings: Settings) -> None:
         log.event("info", "worker", "stopped")
 
 
-def _lanes(sender: WelcomeSender | None) -> Iterator[Lane]:
+def _lanes(sender: WelcomeSender | None, coupons: "CouponBell") -> Iterator[Lane]:
     yield Lane(
         name="records",
         kinds=RECORDED,
-        do=RecordEvents(welcomes=sender is not None),
+        do=RecordEvents(welcomes=sender is not None, on_first_logins=coupons.noted),
         at_once_max=RECORDS_AT_ONCE_MAX,
         parallel=1,
         tries_max=_RECORD_TRIES_MAX,
@@ -125,9 +126,8 @@ def _welcome_sender(settings: Settings, log: JsonLog) -> WelcomeSender | None:
 
 
 def _job_rounds(
-    settings: Settings, lanes: Sequence[Lane], primary: PrimaryPool, queue: QueueConnection | None, log: JsonLog
+    settings: Settings, lanes: Sequence[Lane], primary: PrimaryPool, queue: QueueConnection | None, watcher: "_Watcher"
 ) -> Iterator[Rounds]:
-    watcher = _Watcher(log)
     jobs = PostgresJobs(primary)
     rest_s = settings.worker_poll_interval_ms / 1000
     for lane in lanes:
@@ -137,14 +137,14 @@ def _job_rounds(
             yield Rounds(work=Relay(lane, jobs=jobs, carrier=carrier, watcher=watcher).work, rest_s=rest_s)
 
 
-def _grants(settings: Settings, primary: PrimaryPool) -> Rounds:
+def _grants(settings: Settings, primary: PrimaryPool, coupons: "CouponBell") -> Rounds:
     grant = GrantCoupons(
         line=PostgresCampaignLine(primary, statement_timeout_s=settings.database_statement_timeout_ms / 1000),
         ids=RandomIds(),
         random_octets=os.urandom,
         on_granted=metrics.COUPONS_GRANTED.inc,
     )
-    return Rounds(work=grant, rest_s=settings.worker_poll_interval_ms / 1000)
+    return Rounds(work=grant, rest_s=settings.worker_poll_interval_ms / 1000, bell=coupons.bell)
 
 
 def _clean_ups(settings: Settings, primary: PrimaryPool) -> Iterator[Rounds]:
@@ -171,14 +171,40 @@ def _gauge(primary: PrimaryPool, overdue_s: Callable[[], float]) -> Rounds:
     return Rounds(work=look, rest_s=_GAUGE_INTERVAL_S)
 
 
+class CouponBell:
+    """Lets who grants coupons rest no longer once this worker itself has noted first logins, and committed that.
+
+    What others have noted is found by the next round: nothing depends on the bell but a few tenths of a second.
+
+    Attributes:
+        bell: See `worker.loop.Rounds.bell`.
+    """
+
+    def __init__(self) -> None:
+        self.bell = asyncio.Event()
+        self._is_noted = False
+
+    def noted(self) -> None:
+        """First logins were noted, and that is not committed yet."""
+        self._is_noted = True
+
+    def committed(self) -> None:
+        """What was noted is."""
+        if self._is_noted:
+            self._is_noted = False
+            self.bell.set()
+
+
 class _Watcher:
     """`worker.lanes.Watcher`: counts, and tells what died."""
 
-    def __init__(self, log: JsonLog) -> None:
+    def __init__(self, log: JsonLog, coupons: CouponBell) -> None:
         self._log = log
+        self._coupons = coupons
 
     def done(self, lane: str, count: int) -> None:
         metrics.JOBS_DONE.labels(lane).inc(count)
+        self._coupons.committed()
 
     def failed(self, lane: str, error: str, *, is_dead: bool) -> None:
         metrics.JOBS_FAILED.labels(lane, error).inc()

@@ -19,10 +19,12 @@ class Rounds:
     Attributes:
         work: One round; True when the next may follow at once.
         rest_s: How long to wait when it may not.
+        bell: Ends that wait when it is set, by whoever knows that there is something to do; None: nobody knows before.
     """
 
     work: Callable[[], Awaitable[bool]]
     rest_s: float
+    bell: asyncio.Event | None = None
 
 
 class WorkerLoop:
@@ -50,6 +52,7 @@ class WorkerLoop:
         self._draw = draw
         self._stopping = asyncio.Event()
         self._due_at = [monotonic()] * len(self._rounds)
+        self._bells = [each.bell or asyncio.Event() for each in self._rounds]
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -58,6 +61,8 @@ class WorkerLoop:
     def stop(self) -> None:
         """Let `run` return when the rounds under way are done."""
         self._stopping.set()
+        for bell in self._bells:
+            bell.set()
 
     @property
     def overdue_s(self) -> float:
@@ -71,17 +76,18 @@ class WorkerLoop:
                 is_more = await rounds.work()
             except Exception as failure:
                 self._on_failure(failure)
-                await self._rest(pause_s * (0.5 + 0.5 * self._draw()))
+                await _rest(self._stopping, pause_s * (0.5 + 0.5 * self._draw()))
                 pause_s = min(pause_s * 2, _FAILURE_PAUSE_S_MAX)
             else:
                 self._due_at[number] = self._monotonic() + (0.0 if is_more else rounds.rest_s)
                 pause_s = _FAILURE_PAUSE_S_MIN
                 if not is_more:
-                    await self._rest(rounds.rest_s)
+                    await _rest(self._bells[number], rounds.rest_s)
+                    self._bells[number].clear()  # what rings from now on, the next round may not see
 
-    async def _rest(self, seconds: float) -> None:
-        """Wait, but not for `stop`."""
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+
+async def _rest(until: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(until.wait(), seconds)
+    except TimeoutError:
+        return

@@ -60,3 +60,16 @@ def test_who_is_gone_is_not_greeted() -> None:
         assert jobs.rows == {}
 
     asyncio.run(story())
+
+
+def test_whoever_grants_coupons_is_told_of_first_logins_and_of_nothing_else() -> None:
+    async def story() -> None:
+        jobs, told = InMemoryJobs(), []
+        record = RecordEvents(welcomes=False, on_first_logins=lambda: told.append(len(told)))
+        for kind, bells in (("password_changed", 0), ("login_succeeded", 1), ("login_succeeded", 1)):
+            jobs.put(kind, ADA)
+            async with jobs.take(RECORDED, at_most=100) as batch:
+                await record(batch)
+            assert len(told) == bells
+
+    asyncio.run(story())

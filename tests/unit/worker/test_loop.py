@@ -97,3 +97,44 @@ def test_what_is_late_is_told_and_what_rests_is_not_late() -> None:
         await running
 
     asyncio.run(tell())
+
+
+def test_a_bell_ends_the_rest_and_one_that_rang_during_a_round_lets_another_follow() -> None:
+    bell = asyncio.Event()
+
+    class Rung(Work):
+        async def __call__(self) -> bool:
+            if len(self.outcomes) == 3:
+                bell.set()  # somebody rings while this round, which may have looked before, is under way
+            elif len(self.outcomes) == 2:
+                asyncio.get_running_loop().call_later(0.01, bell.set)
+            return await super().__call__()
+
+    work = Rung(False, False, False)
+    loop = WorkerLoop([Rounds(work=work, rest_s=3_600, bell=bell)], on_failure=lambda _: None)
+    work.loop = loop
+
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await loop.run()
+
+    asyncio.run(bounded())
+    assert work.rounds == 3
+
+
+def test_a_bell_that_rang_once_is_heard_once() -> None:
+    bell = asyncio.Event()
+    work = Work(*[False] * 9)
+
+    async def story() -> None:
+        loop = WorkerLoop([Rounds(work=work, rest_s=3_600, bell=bell)], on_failure=lambda _: None)
+        running = asyncio.create_task(loop.run())
+        for rounds in (1, 2, 3):
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert work.rounds == rounds
+            bell.set()
+        loop.stop()
+        await running
+
+    asyncio.run(story())

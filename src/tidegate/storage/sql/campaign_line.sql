@@ -76,7 +76,8 @@ WITH login AS (
     FOR NO KEY UPDATE OF entrants
 )
 UPDATE entrants SET login_job = locked.job_id, login_at = locked.at FROM locked
-WHERE entrants.user_id = locked.user_id AND (login_job IS NULL OR login_job > locked.job_id);
+WHERE entrants.user_id = locked.user_id AND (login_job IS NULL OR login_job > locked.job_id)
+RETURNING 1;
 
 -- name: take_turn
 -- One worker at a time serves a campaign; the others pass it over. What follows in its transaction sees what the one before left.
