@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from uuid import UUID
 
+from tidegate.cli import campaigns_watch
 from tidegate.cli.campaigns_reports import export, verify
 from tidegate.cli.campaigns_shown import as_json, print_campaign, print_table
 from tidegate.cli.exits import DONE, REFUSED, WRONG_WORDS, CommandFailed
@@ -45,6 +46,7 @@ EXAMPLES = """\
   tidegate campaigns create spring ... --draft     make it, and begin it later: `resume`
   tidegate campaigns list              every campaign, the newest first
   tidegate campaigns show spring       its terms, its state, and how far it is
+  tidegate campaigns watch spring      live: registrations, first logins, coupons a second, seats left, how far jobs lag
   tidegate campaigns pause spring      admit and grant nothing; who logs in keeps the place. `resume` goes on
   tidegate campaigns end spring        for good; who had logged in by then still gets the coupon
   tidegate campaigns void spring alice --reason "stolen card"
@@ -65,7 +67,7 @@ STEPS = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take one of the nine."""
+    """Take one of the ten."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     added = [_creating(actions.add_parser("create", help="make one"))]
     added.append(actions.add_parser("list", help="every campaign, the newest first"))
@@ -94,7 +96,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="csv: for a spreadsheet; what it would take for a formula has a ' before it. jsonl: exact. default: csv",
     )
     exporting.add_argument("--out", metavar="FILE", help="a new file, readable by you alone; default: standard output")
-    for each in (*added, exporting):
+    watching = actions.add_parser("watch", help="live, while everybody logs in")
+    campaigns_watch.configure(watching)
+    for each in (*added, exporting, watching):
         add_data_dir(each)
 
 
@@ -119,7 +123,7 @@ def _creating(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one of the nine."""
+    """Do one of the ten."""
     if arguments.action == "void" and (arguments.coupon is None) is (arguments.user is None):
         raise CommandFailed(
             WRONG_WORDS, "name a campaign and a user, or --coupon and its code; see `campaigns void --help`"
@@ -131,6 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
         match arguments.action:
             case "verify":
                 return asyncio.run(verify(settings, arguments.campaign, is_json=arguments.json))
+            case "watch":
+                campaigns_watch.run(settings, arguments)
             case "export":
                 asyncio.run(export(settings, arguments.campaign, form=arguments.format, file=arguments.out))
             case _:

@@ -25,7 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "calibrate": "measure how fast this machine hashes, and say which hash profile suits it",
     "capacity": "reckon the nodes, cores and memory for so many logins in so short a time",
     "jobs": "list, show, count or try again what is to be done after answers",
-    "campaigns": "make and steer campaigns, void coupons, and prove that everybody got what is theirs",
+    "campaigns": "make, steer and watch campaigns, void coupons, and prove that everybody got what is theirs",
     "users": "add, show, disable, enable or delete a user",
     "version": "print the version",
 }

@@ -166,7 +166,7 @@ class Screen:
             is_coloured: Whether states are coloured.
         """
         self._stream = stream
-        self._is_coloured = is_coloured
+        self.is_coloured = is_coloured
         self._drawn = 0
         self._width = 0
         self._told: deque[str] = deque()
@@ -181,13 +181,17 @@ class Screen:
 
     def draw(self, picture: Picture) -> None:
         """Write what was told, and show *picture* instead of the one before."""
+        self.draw_page(lambda width, height: page(picture, width=width, height=height, is_coloured=self.is_coloured))
+
+    def draw_page(self, lines_of: Callable[[int, int], Sequence[str]]) -> None:
+        """Write what was told, and show *lines_of* the width and height that there are instead of what was there before."""
         try:
-            self._stream.write("".join(self._steps(self.untold(), picture)))
+            self._stream.write("".join(self._steps(self.untold(), lines_of)))
             self._stream.flush()
         except (OSError, ValueError):  # whoever watched has gone
             return
 
-    def _steps(self, told: Sequence[str], picture: Picture) -> Iterator[str]:
+    def _steps(self, told: Sequence[str], lines_of: Callable[[int, int], Sequence[str]]) -> Iterator[str]:
         width, height = shutil.get_terminal_size()
         yield "\x1b[?2026h"  # whoever knows it shows nothing before the end of it
         if self._width > width:
@@ -196,7 +200,7 @@ class Screen:
             yield f"\x1b[{self._drawn}F"
         self._width = width
         # One column and one row less than there are: a terminal that is filled to its corner scrolls.
-        lines = page(picture, width=width - 1, height=height - 1, is_coloured=self._is_coloured)
+        lines = lines_of(width - 1, height - 1)
         for line in (*told, *lines):
             yield f"{line}\x1b[K\n"
         yield "\x1b[J\x1b[?2026l"

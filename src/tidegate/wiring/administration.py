@@ -10,6 +10,7 @@ from tidegate.passwords.blocklist import CommonPasswords
 from tidegate.storage.campaign_administration import PostgresCampaignAdministration
 from tidegate.storage.campaign_export import CampaignExport, ExportedGrant
 from tidegate.storage.campaign_verification import CampaignVerification, Verdict
+from tidegate.storage.campaign_watching import JOBS_COUNTED_MAX, CampaignLook, PostgresCampaignWatch
 from tidegate.storage.jobs import JobAdministration, ListedJob
 from tidegate.storage.user_administration import UserAdministration
 from tidegate.storage.users import PostgresUsers
@@ -23,8 +24,10 @@ _REPORT_STATEMENT_TIMEOUT_MS: Final = 3_600_000
 """An hour. Each reads at most what there is, and changes nothing; a person waits, and may stop."""
 
 __all__ = [
+    "JOBS_COUNTED_MAX",
     "Administration",
     "CampaignDesk",
+    "CampaignLook",
     "CampaignReports",
     "ExportedGrant",
     "ListedJob",
@@ -32,6 +35,7 @@ __all__ = [
     "connections_offered",
     "open_administration",
     "open_campaign_reports",
+    "open_campaign_watch",
     "open_campaigns",
     "open_job_administration",
     "open_registration",
@@ -144,6 +148,17 @@ async def open_job_administration(settings: Settings) -> AsyncIterator[JobAdmini
     """
     async with open_primary(settings, connections=1) as primary:
         yield JobAdministration(primary)
+
+
+@asynccontextmanager
+async def open_campaign_watch(settings: Settings, code: str) -> AsyncIterator[PostgresCampaignWatch]:
+    """Open one connection to the primary, for whoever watches the campaign *code*.
+
+    Raises:
+        DatabaseUnavailable: It cannot be reached.
+    """
+    async with open_primary(settings, connections=1) as primary:
+        yield PostgresCampaignWatch(primary, code)
 
 
 async def connections_offered(settings: Settings) -> int:
