@@ -36,11 +36,13 @@ class Load(NamedTuple):
         call: Which call of its dialect.
         connections: See `orders.Stream`.
         rate_per_s: See `orders.Stream`.
+        requests: Likewise.
     """
 
     call: str
     connections: int
     rate_per_s: float | None = None
+    requests: int | None = None
 
 
 class Field:
@@ -131,6 +133,7 @@ class Field:
                 rate_per_s=load.rate_per_s,
                 first_number=1,
                 numbers=self._ground.users if load.call == "login" else _NAMES_A_WINDOW,
+                requests=load.requests,
             )
             for load in loads
             for call in [_call(dialect, load.call)]
@@ -149,7 +152,8 @@ class Field:
             port=service.port,
             opening=opening if needed else None,
             streams=streams,
-            warm_up_s=WARM_UP_S,
+            # Who asks a number of requests wants to see all of them.
+            warm_up_s=0.0 if any(load.requests for load in loads) else WARM_UP_S,
             seconds=seconds,
             drain_s_max=DRAIN_S_MAX,
         )

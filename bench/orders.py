@@ -24,6 +24,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
             it was due. None: closed loop, each connection asks, waits for the answer and asks again.
         first_number: Of the users that this stream is about.
         numbers: How many they are; after the last comes the first again.
+        requests: How many are asked in all, warm-up included, before the window ends; closed loop only. None: the clock
+            ends it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None
     first_number: int
     numbers: int
+    requests: int | None = None
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):

@@ -146,5 +146,49 @@ class Jobs(msgspec.Struct, frozen=True, kw_only=True, tag="jobs", tag_field="tur
         return self.done / sum(self.cpu_s.values()) * cores
 
 
-Turn = Raw | Window | Look | Kill | Delays | Jobs
+class Granted(msgspec.Struct, frozen=True, kw_only=True, tag="granted", tag_field="turn"):
+    """A turn in which workers granted the coupons of one campaign.
+
+    Attributes:
+        workers: How many there were.
+        eligible: How many had registered through it.
+        cap: How many coupons there were.
+        granted: How many were granted.
+        seconds: From the first login, or from when the campaign began to serve those that were noted, to the last coupon.
+        cpu_s: CPU time meanwhile, in seconds, by what it was spent on.
+        by_rows: From each first login to its grant, as the rows say: both are the beginnings of transactions.
+        seen: From each first login to when its grant could be seen by others, to within `seen_within_s`.
+        asked: The same as clients saw it at GET /me/coupons; empty where that was not asked.
+        seen_within_s: How often was looked.
+        step_s: Between two of the numbers below, which begin with the first login.
+        first_logins: How many there had been by then.
+        grants: How many coupons could be seen by then.
+    """
+
+    workers: int
+    eligible: int
+    cap: int
+    granted: int
+    seconds: float
+    cpu_s: dict[str, float]
+    by_rows: Histogram = Histogram()
+    seen: Histogram = Histogram()
+    asked: Histogram = Histogram()
+    seen_within_s: float = 0.0
+    step_s: float = 0.0
+    first_logins: list[int] = []
+    grants: list[int] = []
+
+    @property
+    def per_s(self) -> float:
+        """Coupons in a second."""
+        return self.granted / self.seconds
+
+    @property
+    def cpu_us_each(self) -> dict[str, float]:
+        """CPU time for one coupon, in microseconds, by what it was spent on."""
+        return {part: spent_s / self.granted * 1e6 for part, spent_s in self.cpu_s.items()} if self.granted else {}
+
+
+Turn = Raw | Window | Look | Kill | Delays | Jobs | Granted
 Round = list[Turn]

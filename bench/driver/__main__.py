@@ -30,6 +30,7 @@ def carry_out(orders: Orders) -> None:
             Tally(good=stream.good, is_open=stream.rate_per_s is not None),
             connections=stream.connections,
             rate_per_s=stream.rate_per_s,
+            requests=stream.requests,
         )
         for stream in orders.streams
     }
@@ -45,7 +46,7 @@ def carry_out(orders: Orders) -> None:
     for lane in lanes.values():
         lane.tally.begin(began_at, began_at + orders.seconds)
     _tell(Measuring())
-    loop.run(began_at + orders.seconds)
+    loop.run(began_at + orders.seconds, or_when=loop.is_spent)
     seconds, cpu_s = monotonic() - began_at, _own_cpu_s() - cpu_s
     _tell(Ended())
     loop.stop_asking()

@@ -52,13 +52,23 @@ class Lane:
         tally: What has come of it.
         connections: How many.
         rate_per_s: See `orders.Stream`.
+        requests: Likewise.
     """
 
-    def __init__(self, asking: Asking, tally: Tally, *, connections: int, rate_per_s: float | None) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        tally: Tally,
+        *,
+        connections: int,
+        rate_per_s: float | None,
+        requests: int | None = None,
+    ) -> None:
         self.asking = asking
         self.tally = tally
         self.connections = connections
         self.interval_s = 1 / rate_per_s if rate_per_s else None
+        self.left = requests
         self.next_due = 0.0
         self.idle: deque[Connection] = deque()
         self.backlog: deque[float] = deque()
@@ -126,6 +136,10 @@ class Loop:
         """Whether no answer is due any more."""
         return not self._due
 
+    def is_spent(self) -> bool:
+        """Whether every lane has asked all that it was to ask, and has had its answers."""
+        return not self._due and all(lane.left == 0 for lane in self._lanes)
+
     def has_answered_all(self) -> bool:
         """Whether each connection of the closed loops has had an answer."""
         return all(lane.yet_unanswered <= 0 or lane.interval_s for lane in self._lanes)
@@ -169,6 +183,10 @@ class Loop:
             return
         lane = connection.lane
         if lane.interval_s is None:
+            if lane.left == 0:
+                return
+            if lane.left is not None:
+                lane.left -= 1
             lane.tally.asked(now, 0.0)
             if not self._send(connection, now):
                 raise UnreadableAnswerError("There are fewer sessions than connections that need one.")

@@ -81,7 +81,7 @@ def measure(given: argparse.Namespace) -> Results:
         profile=argon2id_prefix(DEFAULT_PROFILE).rstrip("$"),
         engine=ENGINE.name,
         services=["all nodes of an installation"],
-        rounds={each.name: _rounds(each, asked) for each in wanted},
+        rounds={each.name: rounds_of(each, asked) for each in wanted},
     )
 
 
@@ -101,15 +101,19 @@ def many_page(results: Results) -> str:
     return f"{_HEAD}\n{page(results, QUESTIONS)}\n\nEvery number: `results/many.json`.\n"
 
 
-def _rounds(question: Question, asked: Asked) -> list[Round]:
-    """Let *question* start what it asks, and take its turns."""
+def rounds_of(question: Question, asked: Asked) -> list[Round]:
+    """Let *question* start what it asks, and take its turns.
+
+    Raises:
+        CannotMeasureError: It cannot go on. The folder of the logs is kept then, and named.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tidegate-bench-"))
     rounds = []
     try:
-        _say(f"{question.title}: starting")
+        asked.tell(f"{question.title}: starting")
         with question.asking(folder, asked) as take:
             for number in range(asked.rounds):
-                _say(f"{question.title}: round {number + 1} of {asked.rounds}")
+                asked.tell(f"{question.title}: round {number + 1} of {asked.rounds}")
                 rounds.append(take(number))
     except (CannotMeasureError, EmbeddedServerError) as error:
         raise CannotMeasureError(f"{error} The logs are in {folder}.") from error

@@ -6,11 +6,11 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench import node
 from bench.dialect import PASSWORD
@@ -57,7 +57,7 @@ class Installation:
         ground: The primary and its users.
         replica_dsns: Of the replicas.
         replicas: Their processes; None where there are none.
-        background: The processes of Valkey, NATS and the worker.
+        background: The processes of Valkey, NATS and the workers that it began with.
     """
 
     ground: Ground
@@ -92,6 +92,10 @@ class Installation:
         )
         return Running(port=port, pid=process.pid)
 
+    def worker(self, name: str) -> Tree:
+        """Start another worker; it need not be ready yet."""
+        return Tree(_worker(self._stack, name, self.ground.folder, self._settings).pid)
+
     def balancer(self, name: str, nodes: Sequence[Running]) -> Running:
         """Start a HAProxy before *nodes*."""
         plan = BalancerPlan(nodes=tuple(Address(_HOST, each.port) for each in nodes), listen=Address(_HOST, free_port()))
@@ -100,35 +104,50 @@ class Installation:
 
 
 @contextmanager
-def started(folder: Path, *, users: int, replicas: int = 0) -> Iterator[Installation]:
+def started(
+    folder: Path,
+    *,
+    users: int,
+    replicas: int = 0,
+    workers: int = 1,
+    fill: Callable[[str, int], Coroutine[Any, Any, None]] = node.fill,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Installation]:
     """Run all that nodes need in *folder*; nothing of it runs any more at the end, nor any node.
 
     Args:
         folder: Where everything lies.
         users: How many can log in.
         replicas: How many follow the primary.
+        workers: How many do the jobs from the beginning.
+        fill: Makes so many users in the database of that connection string.
+        environment: Of all processes of Tidegate, above what a benchmark gives them.
     """
     folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must be able to enter
     with ExitStack() as stack:
         primary = stack.enter_context(EmbeddedPostgres(folder / "postgres", connections_max=_CONNECTIONS_MAX))
         asyncio.run(Runner(primary.dsn()).up())
-        asyncio.run(node.fill(primary.dsn(), users))
+        asyncio.run(fill(primary.dsn(), users))
         names = [f"replica_{number}" for number in range(1, replicas + 1)]
         following = [stack.enter_context(EmbeddedReplica(folder / name, primary=primary, name=name)) for name in names]
         cache = stack.enter_context(EmbeddedValkey(folder / "valkey"))
         queue = stack.enter_context(EmbeddedNats(folder / "nats"))
         create_key_file(folder / "keys.json")
-        settings = node.environment() | _prefixed(
-            PRIMARY_DSN=primary.dsn(),
-            CACHE_URL=cache.url,
-            QUEUE_URL=queue.url,
-            SIGNING_KEYS_FILE=str(folder / "keys.json"),
-            REFRESH_MAC_KEY=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
-            ISSUER=f"http://{_HOST}:8080",  # one for all, else none takes the tokens of another
-            TRUSTED_HOPS="1",
-            STOP_NOTICE_MS="0",
+        settings = (
+            node.environment()
+            | dict(environment or {})
+            | _prefixed(
+                PRIMARY_DSN=primary.dsn(),
+                CACHE_URL=cache.url,
+                QUEUE_URL=queue.url,
+                SIGNING_KEYS_FILE=str(folder / "keys.json"),
+                REFRESH_MAC_KEY=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
+                ISSUER=f"http://{_HOST}:8080",  # one for all, else none takes the tokens of another
+                TRUSTED_HOPS="1",
+                STOP_NOTICE_MS="0",
+            )
         )
-        worker = _worker(stack, folder, settings)
+        working = [_worker(stack, f"worker-{number}", folder, settings).pid for number in range(1, workers + 1)]
         roots = [each.process.pid for each in following]
         yield Installation(
             ground=Ground(
@@ -140,20 +159,20 @@ def started(folder: Path, *, users: int, replicas: int = 0) -> Iterator[Installa
             ),
             replica_dsns=[each.dsn() for each in following],
             replicas=Tree(roots[0], also=tuple(roots[1:])) if roots else None,
-            background=Tree(worker.pid, also=(cache.process.pid, queue.process.pid)),
+            background=Tree(queue.process.pid, also=(cache.process.pid, *working)),
             _settings=settings,
             _stack=stack,
         )
 
 
-def _worker(stack: ExitStack, folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+def _worker(stack: ExitStack, name: str, folder: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Start a worker: without one the jobs of the logins would pile up."""
-    output = stack.enter_context((folder / "worker.out").open("ab"))
+    output = stack.enter_context((folder / f"{name}.out").open("ab"))
     process = spawn(
         [sys.executable, "-m", "tidegate", "worker"],
         death_signal=signal.SIGTERM,
         output=output,
-        environment=settings | _prefixed(LOG_FILE=str(folder / "worker.log")),
+        environment=settings | _prefixed(LOG_FILE=str(folder / f"{name}.log")),
     )
     stack.callback(_stop, process)
     return process

@@ -1,4 +1,4 @@
-"""`./run bench` and `python -m bench.many` as their users call them, on a small scale. Slow: they rest between turns."""
+"""`./run bench`, `bench.many` and `bench.campaign` as people call them, on a small scale. Slow: they rest in between."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from bench.many.balancing import DIRECT, ONE, TWO
 from bench.results import Results
-from bench.turns import Window
+from bench.turns import Granted, Window
 
 from tests.support.commands import environment_with
 
@@ -76,6 +76,27 @@ def test_many_nodes_are_measured_and_leave_nothing_behind(tmp_path: Path, tempor
         assert window.cpu_s["node"] > 0
         assert ("haproxy" in window.cpu_s) == (window.service != DIRECT)
     assert f"GET /me: {TWO} ÷ {ONE}" in (tmp_path / "MANY.md").read_text()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_small_storm_on_a_campaign_is_measured_and_leaves_nothing_behind(tmp_path: Path, temporary: Path):
+    numbers = ["--rounds", "1", "--seconds", "1", "--users", "300"]
+    done = bench("storm", "grants", *numbers, "--out", tmp_path, temporary=temporary, module="bench.campaign")
+    assert done.returncode == 0, done.stderr
+    results = msgspec.json.decode((tmp_path / "campaign.json").read_bytes(), type=Results)
+    ((_, window, storm),) = results.rounds["storm"]
+    assert isinstance(window, Window)
+    assert set(window.streams["login"].by_status) == {"200"}
+    assert isinstance(storm, Granted)
+    assert (storm.cap, storm.granted, storm.by_rows.total, storm.seen.total) == (240, 240, 240, 240)
+    assert storm.first_logins[-1] >= 300
+    assert storm.grants[-1] == 240
+    (grants,) = results.rounds["grants"]
+    assert [(turn.workers, turn.granted) for turn in grants if isinstance(turn, Granted)] == [(1, 300), (2, 300)]
+    told = (tmp_path / "CAMPAIGN.md").read_text()
+    assert "| storm (400 eligible, 240 coupons): logins |" in told
+    assert "![campaign](results/campaign.png)" in told
+    assert (tmp_path / "campaign.png").stat().st_size > 10_000
     assert list(temporary.iterdir()) == []
 
 

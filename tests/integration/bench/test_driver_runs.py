@@ -212,3 +212,18 @@ def test_it_gives_up_with_a_sentence_on_what_it_cannot_read_and_where_nobody_can
         assert code == 1
         assert isinstance(told[-1], Failed)
         assert told[-1].reason.endswith(".")
+
+
+def test_a_stream_of_so_many_requests_ends_the_window_when_the_last_is_answered():
+    asked = []
+
+    async def answer(_: bytes, body: bytes) -> bytes:
+        asked.append(body)
+        return an_answer("200 OK")
+
+    stream = msgspec.structs.replace(a_stream("login", connections=3), requests=20)
+    found = measured(orders(stream, seconds=50.0), answer)
+    assert len(asked) == len(set(asked)) == 20  # each user once
+    assert found.seconds < 50
+    assert found.streams["login"].by_status["200"] + 3 >= 20  # the first of each connection may be warm-up
+    assert found.streams["login"].unanswered == 0
