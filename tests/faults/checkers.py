@@ -7,11 +7,12 @@ when the other had ended. So a violation is a proof; that there is none is not.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from tests.faults.history import BALANCER, Call, History, Jobs, Kind, Outcome, Window, shown
+from tests.faults.checkers_of_campaigns import coupons_exact
+from tests.faults.history import BALANCER, Call, History, Jobs, Kind, Outcome, Window
 from tests.faults.users_lives import Life, lives_of
+from tests.faults.violations import LOGIN_SUCCEEDED, Violation
 
 T = TypeVar("T")
 
@@ -24,9 +25,6 @@ WELCOME_DUE: Final = "welcome_due"
 USER_REGISTERED: Final = "user_registered"
 PASSWORD_CHANGED: Final = "password_changed"
 """The kinds of job that tell how often something took effect."""
-
-LOGIN_SUCCEEDED: Final = "login_succeeded"
-"""The kind of job whose effect is when its user last logged in."""
 
 RECOVERED_WITHIN_S: Final = 30.0
 """P12."""
@@ -45,22 +43,6 @@ _BEARER: Final = frozenset({Kind.ME, Kind.CHANGE_PROFILE, Kind.CHANGE_PASSWORD, 
 
 _BY_CLIENTS: Final = _BEARER | {Kind.REGISTER, Kind.LOGIN, Kind.REFRESH}
 """Calls over HTTP, which have a deadline."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A promise that was broken.
-
-    Attributes:
-        what: In words.
-        calls: The proof.
-    """
-
-    what: str
-    calls: tuple[Call, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.what}\n{shown(self.calls)}" if self.calls else self.what
 
 
 def acked_present(history: History) -> list[Violation]:
@@ -415,6 +397,7 @@ def checkers(*, grace_s: float, within_s: float) -> Mapping[str, Checker]:
         "goodput": lambda history: goodput(history, share_min=GOODPUT_MIN, noise_s=STORM_NOISE_S, percent=STORM_PERCENT),
         "recovered": recovered,
         "honest_failures": honest_failures,
+        "coupons_exact": coupons_exact,
     }
 
 

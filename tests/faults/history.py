@@ -170,6 +170,43 @@ class Jobs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A row of `grants`; `rank` is its place in the line."""
+
+    user: str
+    rank: int
+    state: str
+    coupon: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """What is read back of a campaign by first logins, to be counted anew.
+
+    Attributes:
+        cap: How many coupons there are.
+        issued: The campaign's own counter of those that have gone.
+        held: The campaign's own counter of seats without a coupon.
+        state: The campaign's.
+        eligible: Who has registered through it.
+        grants: Its own.
+        coupons: The codes of all coupons that there are, by coupon.
+        mirrored: The coupons that stand at users, by user.
+    """
+
+    cap: int
+    issued: int
+    held: int
+    state: str
+    eligible: frozenset[str]
+    grants: tuple[Grant, ...]
+    coupons: dict[str, str]
+    mirrored: dict[str, tuple[str, ...]]
+    complaint: str = ""
+    """What `tidegate campaigns verify` has to say, if it ended with anything but 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """A whole run."""
 
@@ -186,6 +223,8 @@ class History:
     """As many logins as the nodes can hash, and no more; None: this was no storm."""
     storm: Window | None = None
     """Many more than that."""
+    campaign: Campaign | None = None
+    """None: there was none."""
 
     def of_user(self) -> dict[str, list[Call]]:
         """The calls of each user, in the order in which they began."""
@@ -319,6 +358,18 @@ def from_json(text: str) -> History:
         is_clock_off=read["is_clock_off"],
         peak=Window(**read["peak"]) if read.get("peak") else None,
         storm=Window(**read["storm"]) if read.get("storm") else None,
+        campaign=_campaign(read["campaign"]) if read.get("campaign") else None,
+    )
+
+
+def _campaign(read: dict[str, Any]) -> Campaign:
+    return Campaign(
+        **read
+        | {
+            "eligible": frozenset(read["eligible"]),
+            "grants": tuple(Grant(**grant) for grant in read["grants"]),
+            "mirrored": {user: tuple(coupons) for user, coupons in read["mirrored"].items()},
+        }
     )
 
 

@@ -1,8 +1,9 @@
 """Builds in which one guard is removed: a patch of tests/faults/mutations, applied to a copy of the package.
 
 A patch begins with its head, lines of `Name: text`: `Guard` is what is removed, `Checker` which checker must see it,
-`Faults` under which faults, `Hold`, if it is there, for how many seconds each. Its lines are found by their text, wherever
-they stand, so a patch lives as long as the lines that it is about.
+`Faults` under which faults, `Hold`, if it is there, for how many seconds each, `Cap` that it shows in a campaign of so many
+coupons, `Sql` what removes the part of the guard that the tables hold. Its lines are found by their text, wherever they
+stand, so a patch lives as long as the lines that it is about.
 """
 
 import shutil
@@ -32,6 +33,8 @@ class Mutation:
         checker: The one that must see it, alone.
         faults: Under which.
         hold_s: For how long each; None: as chance has it.
+        cap: Of the campaign in whose run it shows; None: in a run without one.
+        statements: What removes as much of it as the database holds itself.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Mutation:
     checker: str
     faults: tuple[str, ...]
     hold_s: float | None
+    cap: int | None
+    statements: tuple[str, ...]
     hunks: tuple[Hunk, ...]
 
 
@@ -56,6 +61,8 @@ def _read(path: Path) -> Mutation:
         checker=told["Checker"],
         faults=tuple(name.strip() for name in told["Faults"].split(",")),
         hold_s=float(told["Hold"]) if "Hold" in told else None,
+        cap=int(told["Cap"]) if "Cap" in told else None,
+        statements=tuple(statement.strip() for statement in told.get("Sql", "").split(";") if statement.strip()),
         hunks=tuple(_hunks(body.splitlines())),
     )
 

@@ -29,6 +29,7 @@ from tidegate.embedded.children import spawn
 from tidegate.embedded.nats import EmbeddedNats
 from tidegate.embedded.postgres import PORT, ROLE
 from tidegate.embedded.valkey import EmbeddedValkey
+from tidegate.passwords.profiles import HashProfile
 from tidegate.tokens.keys import create_key_file
 
 GRACE_S: Final = 10
@@ -57,6 +58,10 @@ _SETTINGS: Final[Mapping[str, str]] = {
 _READY_WITHIN_S: Final = 40.0
 _GONE_WITHIN_S: Final = 30.0
 _CLOCK_OFF: Final = Path(__file__).parent / "clock_off"
+_CHEAP_HASHES: Final = Path(__file__).parent / "cheap_hashes"
+
+CHEAP_PROFILE: Final = HashProfile("cheap", memory_cost_kib=8, time_cost=1)
+"""What `Starting` adds to the profiles where it is asked to, by a sitecustomize of its own."""
 
 
 @dataclass
@@ -68,18 +73,21 @@ class Process:
         environment: What it is started with.
         folder: Where it works, and where its output is.
         source: The folder of another build's package, or None for ours.
+        has_cheap_hashes: It knows `CHEAP_PROFILE`.
     """
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
     source: Path | None = None
+    has_cheap_hashes: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self, *, clock_off_s: int = 0) -> None:
         """Start it, with a clock that is wrong by so much; from the main thread."""
         paths = [str(self.source)] if self.source else []
         paths += [str(_CLOCK_OFF)] if clock_off_s else []
+        paths += [str(_CHEAP_HASHES)] if self.has_cheap_hashes else []
         paths += [path for path in [os.environ.get("PYTHONPATH")] if path]
         wanted = dict(self.environment) | {"PYTHONPATH": os.pathsep.join(paths), "CLOCK_OFF_S": str(clock_off_s)}
         with (self.folder / f"{self.command[0]}.out").open("ab") as output:
@@ -251,6 +259,7 @@ class Starting:
         self._source = source
         self._is_balanced = is_balanced
         self._settings = (NODE_SETTINGS if is_balanced else {}) | settings
+        self._has_cheap_hashes = settings.get("HASH_PROFILE") == CHEAP_PROFILE.name
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Parts:
@@ -316,7 +325,7 @@ class Starting:
     def _worker(self, name: str, settings: Mapping[str, str]) -> Process:
         folder = self._folder / name
         folder.mkdir()
-        return Process(("worker",), settings, folder, self._source)
+        return Process(("worker",), settings, folder, self._source, self._has_cheap_hashes)
 
     def _node(self, name: str, proxy: Proxy, valkey: EmbeddedValkey, nats: EmbeddedNats, shared: Mapping[str, str]) -> Node:
         folder = self._folder / name
@@ -336,7 +345,7 @@ class Starting:
             "REPLICA_DSNS": " ".join(replica.dsn(self._database) for replica in self._primaries.replicas),
         }
         front = proxy.line(lambda: Address(port=port))
-        api = Process(("api",), self._environment(settings), folder, self._source)
+        api = Process(("api",), self._environment(settings), folder, self._source, self._has_cheap_hashes)
         return Node(name, port, front, database, cache, queue, api)
 
 

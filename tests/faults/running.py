@@ -12,23 +12,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.faults.calling import Person
-from tests.faults.checkers import Violation, checkers, judge, told
+from tests.faults.campaign_faults import CAMPAIGN_FAULTS
+from tests.faults.campaigning import CAMPAIGN_PLAN, run_campaign
+from tests.faults.checkers import checkers, judge, told
 from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.ending import drain, probe, read_back
 from tests.faults.history import History, Kind, Recorder, as_json
 from tests.faults.ledger import open_ledger, read_ledger
 from tests.faults.mutating import Mutation, mutated, mutations
 from tests.faults.parts import GRACE_S, REQUEST_DEADLINE_S, Parts, Starting
+from tests.faults.plans import REPLICAS, Planned, plan_of
 from tests.faults.primaries import Primaries, own_folder
 from tests.faults.small_disks import NEEDS_ROOT
 from tests.faults.stages import Stage
 from tests.faults.storming import STORM, run_storm
+from tests.faults.violations import Violation
 from tests.faults.workload import Visitor
 from tests.support.databases import make_migrated_database
 
@@ -52,25 +55,7 @@ _CALM_CALLS: Final = 300
 _CALM_S_MAX: Final = 12.0
 """Before the first fault and after each: so long, and until so much is done, for a busy machine must not prove less."""
 
-_REPLICAS: Final = 2
 _FAULTS_OF_A_RUN: Final = 7
-_HOLD_S: Final = (0.5, 3.5)
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One fault of a plan."""
-
-    name: str
-    node: str
-    hold_s: float
-
-
-def plan_of(seed: int, names: Sequence[str], *, count: int | None = None, hold_s: float | None = None) -> list[Planned]:
-    """*count* of *names* in an order of chance, or each of them in the given order; on nodes and for times of chance."""
-    chance = random.Random(f"plan {seed}")
-    drawn = list(names) if count is None else chance.sample(list(names), count)
-    return [Planned(name, chance.choice(("node-1", "node-2")), hold_s or chance.uniform(*_HOLD_S)) for name in drawn]
 
 
 def run(
@@ -99,7 +84,7 @@ def run(
         database = make_migrated_database(primaries.leader)
         open_ledger(primaries.leader.dsn(database))
         if any(DISTURBANCES[each.name].needs_replicas for each in plan):
-            primaries.add_replicas(_REPLICAS)
+            primaries.add_replicas(REPLICAS)
         with Starting(folder, primaries, database, source=source, is_balanced=is_balanced) as parts:
             ports = parts.ports
             with _working(recorder, ports, seed, clients) as visitors:
@@ -134,7 +119,10 @@ def run_mutated(seed: int, mutation: Mutation) -> History:
         source = mutated(mutation, folder)
         if mutation.faults == (STORM,):
             return run_storm(seed, source=source)
-        return run(seed, plan_of(seed, mutation.faults, hold_s=mutation.hold_s), source=source)
+        plan = plan_of(seed, mutation.faults, hold_s=mutation.hold_s)
+        if mutation.cap is not None:
+            return run_campaign(seed, plan, cap=mutation.cap, source=source, statements=mutation.statements)
+        return run(seed, plan, source=source)
 
 
 @contextlib.contextmanager
@@ -221,20 +209,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.running", description="One run of faults.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=8, help="how many faults are drawn")
-    parser.add_argument("--faults", nargs="+", choices=sorted(DISTURBANCES), help="these, in this order")
+    names = sorted({*DISTURBANCES, *CAMPAIGN_FAULTS})
+    parser.add_argument("--faults", nargs="+", choices=names, help="these, in this order")
+    parser.add_argument(
+        "--campaign", type=int, metavar="CAP", help="a crowd logs in for the first time for so many coupons"
+    )
     parser.add_argument("--balanced", action="store_true", help="clients go through the load balancer")
     parser.add_argument("--storm", action="store_true", help="more logins than can be hashed, and nothing else")
     parser.add_argument("--mutation", choices=[each.name for each in mutations()], help="under its faults, on its build")
     parser.add_argument("--each", action="store_true", help="every fault once, over several runs; --keep names a folder")
     parser.add_argument("--keep", type=Path, help="a file for the history")
     words = parser.parse_args()
-    if not set(words.faults or ()) <= set(possible()):
-        parser.error(f"{NEEDS_ROOT}: {', '.join(sorted(set(words.faults) - set(possible())))}")
+    if not set(words.faults or ()) <= {*possible(), *(CAMPAIGN_FAULTS if words.campaign or words.mutation else ())}:
+        parser.error(f"not in this run (or: {NEEDS_ROOT}): {', '.join(sorted(set(words.faults) - set(possible())))}")
     if words.each:
         return _run_each(words.seed, words.keep)
     if words.mutation:
         (mutation,) = [each for each in mutations() if each.name == words.mutation]
         history = run_mutated(words.seed, mutation)
+    elif words.campaign:
+        plan = plan_of(words.seed, words.faults or CAMPAIGN_PLAN, count=None if words.faults else words.count)
+        history = run_campaign(words.seed, plan, cap=words.campaign)
     elif words.storm:
         history = run_storm(words.seed)
     elif words.faults:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tests.faults import checkers
-from tests.faults.checkers import Violation
 from tests.faults.history import Call, History, Kind, outcome_of
+from tests.faults.violations import Violation
 
 GRACE_S: Final = 10.0
 

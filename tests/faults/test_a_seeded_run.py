@@ -6,7 +6,8 @@ from typing import Final
 from tests.faults.checkers import told
 from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.history import Kind, Outcome
-from tests.faults.running import plan_of, run, verdicts_of
+from tests.faults.plans import plan_of
+from tests.faults.running import run, verdicts_of
 from tests.support.seeds import SEED
 
 FAULTS: Final = 8
