@@ -271,6 +271,27 @@ def test_a_database_that_what_is_left_of_it_keeps_out_is_tried_again(folder: Pat
         assert up.process.poll() is None
 
 
+@pytest.mark.full
+def test_a_database_that_lives_and_will_never_serve_again_is_started_anew(folder: Path) -> None:
+    """Its recovery finds no room the moment it begins, here: it cannot read a file; PostgreSQL 18.6 does not notice."""
+    data = folder / "data"
+    with running_up(data) as up:
+        with up.client() as client:
+            name = client.register()
+        (server,) = processes_named(up, "postgres")
+        label = data / "postgres" / "cluster" / "backup_label"
+        label.write_text("nothing that it can read\n")
+        label.chmod(0o644)
+        sessions = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        os.kill(int(sessions[-1]), signal.SIGKILL)
+        await_true(lambda: 'invalid data in file "backup_label"' in read(data / "postgres" / "postgres.log"))
+        label.unlink()
+        await_true(lambda: "PostgreSQL lives, but neither serves nor recovers" in up.output.read_text())
+        await_true(up.is_ready)
+        assert lets_in(up, name)
+        assert server not in processes_named(up, "postgres")
+
+
 def lets_in(up: Up, name: str) -> bool:
     """Whether the API process that the kernel chooses logs *name* in; each has connections of its own to mend."""
     with up.client() as client:

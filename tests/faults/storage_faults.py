@@ -44,24 +44,22 @@ def data_folder_full(stage: Stage) -> None:
 
 
 def _see_it_run(server: EmbeddedPostgres, database: str) -> None:
-    """Start *server* when it has ended, which it may still be about to do; kill it first when it lives and never answers.
+    """Do as `tidegate up`: start *server* when it has ended, which it may be about to do, and end it when it is stuck.
 
-    PostgreSQL 18.6 does that once in some ten times: its recovery dies for want of room the moment it begins, and the
-    postmaster waits for ever for a process that is gone. So who supervises it has to look whether it answers.
+    PostgreSQL 18.6 is stuck once in some ten times: its recovery dies for want of room the moment it begins.
     """
-    while not _answers_within_bound(server, database):
-        servers.kill(server)
-
-
-def _answers_within_bound(server: EmbeddedPostgres, database: str) -> bool:
-    give_up_at = time.monotonic() + _BOUND_S
-    while time.monotonic() < give_up_at:
+    while not _answers(server, database):
+        if server.is_stuck():
+            servers.kill(server)
         if server.process.poll() is not None:
             server.start()
-        with contextlib.suppress(asyncpg.PostgresError, OSError):
-            rows(server.dsn(database), "SELECT")
-            return True
         time.sleep(_LOOK_S)
+
+
+def _answers(server: EmbeddedPostgres, database: str) -> bool:
+    with contextlib.suppress(asyncpg.PostgresError, OSError):
+        rows(server.dsn(database), "SELECT")
+        return True
     return False
 
 

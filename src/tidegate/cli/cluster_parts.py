@@ -81,9 +81,15 @@ class Part:
         pid = self._pid()
         count = kill(pid)
         give_up_at = time.monotonic() + _DEAD_WITHIN_S
-        while (due_in_s := self.child.tend()) is None and self.child.pid == pid and time.monotonic() < give_up_at:
+        due_in_s = self.child.tend()
+        while self.child.pid == pid and time.monotonic() < give_up_at:
             time.sleep(_POLL_S)
-        again = "is being started again" if due_in_s is None else f"is started again in {due_in_s:.1f} s"
+            due_in_s = self.child.tend()
+        again = (
+            "is being started again"
+            if due_in_s is None or self.child.pid is not None
+            else f"is started again in {due_in_s:.1f} s"
+        )
         return f"{self.name}: {count} {'process' if count == 1 else 'processes'} killed; it {again}"
 
     def pause(self) -> str:

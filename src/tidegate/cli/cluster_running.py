@@ -51,7 +51,16 @@ class Cluster:
 
     def run(self) -> None:
         """Start all, look after it until a signal or `tidegate cluster down`, stop all in reverse."""
-        starting = Starting(self.layout, self.said, self.settings, self.folder, self._tell, self.balancer, self._parts)
+        starting = Starting(
+            layout=self.layout,
+            said=self.said,
+            settings=self.settings,
+            folder=self.folder,
+            tell=self._tell,
+            signals=self.signals,
+            balancer=self.balancer,
+            parts=self._parts,
+        )
         with ExitStack() as running:
             control = Control(self.folder.path)
             running.callback(control.close)

@@ -17,7 +17,7 @@ from tidegate.cli.cluster_parts import Part, line_to
 from tidegate.cli.exits import EXPECTED
 from tidegate.cli.folder import DataFolder
 from tidegate.cli.starting import STOP_PATIENCE_S, child_of, program
-from tidegate.cli.supervision import Child, say
+from tidegate.cli.supervision import Child, Signals, say
 from tidegate.cluster.layout import NODE_HOST, Kind, Layout, Servers
 from tidegate.config import Settings
 from tidegate.embedded.children import SystemUser
@@ -58,6 +58,7 @@ class Starting:
         settings: The same, as settings.
         folder: Where everything lies.
         tell: Told what becomes of a part.
+        signals: When to stop.
         balancer: Which program it is to be; None: HAProxy where there is one, else nginx.
         parts: What has been started, in the order of its start.
         dsns: Of the PostgreSQL servers by name, past their lines.
@@ -68,6 +69,7 @@ class Starting:
     settings: Settings
     folder: DataFolder
     tell: Callable[[str], None]
+    signals: Signals
     balancer: Kind | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     dsns: dict[str, str] = field(default_factory=dict)
@@ -143,7 +145,7 @@ class Starting:
     def _start_nats(self) -> str:
         """It knows no Unix sockets, so its line has a port, and its callers the server's name and password."""
         server = EmbeddedNats(self.folder.nats, program=self.settings.nats_program)
-        part = self._start_child(Kind.NATS, Kind.NATS, server, child_of(server))
+        part = self._start_child(Kind.NATS, Kind.NATS, server, child_of(server, self.signals))
         there = urlsplit(server.url)
         address = f"{LOOPBACK}:{free_port()}"
         target = f"{there.hostname}:{there.port}"
@@ -156,7 +158,7 @@ class Starting:
         """Start *server* and the line to it; the folder in which the line listens, under the server's own *socket_name*."""
         folder = self._lines / name
         make_folder(folder, mode=0o700)
-        child = child_of(server)
+        child = child_of(server, self.signals)
         _linking(child, folder / _LINKED, listens_in)
         part = self._start_child(name, kind, server, child)
         target = str(folder / _LINKED / socket_name)
@@ -178,7 +180,7 @@ class Starting:
         # One that was named is what the operator wants: if it cannot run, that is told.
         wanted = self.balancer or (Kind.HAPROXY if self.settings.haproxy_program else None) or present(haproxy, nginx)
         server = nginx if wanted is Kind.NGINX else haproxy
-        self._start_child(wanted, wanted, server, child_of(server))
+        self._start_child(wanted, wanted, server, child_of(server, self.signals))
 
     def _start_child(self, name: str, kind: Kind, server: EmbeddedServer, child: Child) -> Part:
         child.name, child.passing, child.tell = name, EXPECTED, self.tell

@@ -36,15 +36,16 @@ _TAKE_TOKEN: Final = r's/.*"access_token":"\([^"]*\).*/\1/'  # noqa: S105 - no p
 """For sed: nothing but curl and a shell is needed to try."""
 
 
-def child_of(server: EmbeddedServer) -> Child:
-    """What looks after *server*."""
+def child_of(server: EmbeddedServer, signals: Signals) -> Child:
+    """What looks after *server*, until *signals* say that we are to stop."""
+    server.is_unwanted = lambda: signals.is_stopping
 
     def start() -> "subprocess.Popen[bytes]":
         server.start()
         return server.process
 
     # The sessions of one that was killed may keep its successor from starting until they have noticed.
-    return Child(server.title, start, server.stopping, passing=(EmbeddedServerError,))
+    return Child(server.title, start, server.stopping, passing=(EmbeddedServerError,), is_stuck=server.is_stuck)
 
 
 def refuse_foreign_database(said: Given, command: str) -> None:

@@ -23,6 +23,9 @@ _PAUSE_S_MAX: Final = 30.0
 _STEADY_S: Final = 60.0
 """A child that lived so long has shown that it can; its next death counts as the first."""
 
+_LOOK_S: Final = 2.0
+"""Between two looks whether a child that lives is stuck."""
+
 _STARTING_POLL_S: Final = 0.05
 """Between two looks at a start that waits apart."""
 
@@ -97,6 +100,8 @@ class Child:
         passing: What `start` may raise for a reason that passes, besides `OSError`: the machine has no room for a process
             now, say. Once it has been started, it is then tried again later.
         tell: Told what becomes of it.
+        is_stuck: Whether it lives and will never be of use again: then it is ended, and started again. None: that cannot be
+            told.
         apart: Where a start that takes long waits, so that others are looked after meanwhile: a thread that lives as long
             as we do, for a child dies with the thread that started it (prctl(2)). None: whoever calls `tend` waits.
         deaths: How often it has died, or could not be started.
@@ -109,6 +114,7 @@ class Child:
     last_words: Callable[[], Sequence[str]] = field(default=tuple)
     passing: tuple[type[Exception], ...] = ()
     tell: Callable[[str], None] = field(default=say)
+    is_stuck: Callable[[], bool] | None = None
     apart: ThreadPoolExecutor | None = None
     deaths: int = 0
     _process: subprocess.Popen[bytes] | None = None
@@ -116,6 +122,7 @@ class Child:
     _first_started_at: float | None = None
     _started_at: float = 0.0
     _due_at: float = 0.0
+    _look_at: float = 0.0
     _pause_s: float = _PAUSE_S_MIN
 
     def tend(self) -> float | None:
@@ -125,6 +132,9 @@ class Child:
             CommandFailed: It ended with an exit code right after the very first start.
         """
         now = time.monotonic()
+        if self._process is not None and self.is_stuck is not None and now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            self._end_stuck(self._process, self.is_stuck)
         if self._process is not None and self._process.poll() is not None:
             self._note_death(self._process, now)
         if self._starting is not None:
@@ -134,7 +144,9 @@ class Child:
             self._start(now)
         if self._starting is not None:
             return _STARTING_POLL_S
-        return None if self._process is not None else self._due_at - now
+        if self._process is None:
+            return self._due_at - now
+        return None if self.is_stuck is None else self._look_at - now
 
     def settle(self) -> None:
         """Wait until a start that is under way has come to its end."""
@@ -169,6 +181,11 @@ class Child:
             stop(self._process, *self.stopping)
             self.on_death(self._process.pid)
             self._process = None
+
+    def _end_stuck(self, process: subprocess.Popen[bytes], is_stuck: Callable[[], bool]) -> None:
+        if process.poll() is None and is_stuck():
+            self.tell(f"tidegate: {self.name} lives, but neither serves nor recovers any more; ending it")
+            stop(process, *self.stopping[-1:])  # it would not heed a polite word
 
     def _start(self, now: float) -> None:
         if self.apart is None:

@@ -98,21 +98,21 @@ def _run(texts: Mapping[str, str], settings: Settings, folder: DataFolder, signa
         if not (folder.postgres / "cluster" / "PG_VERSION").exists():
             say(f"tidegate: making the database in {folder.path}")
         running.callback(server.stop)
-        database = child_of(server)
+        database = child_of(server, signals)
         database.tend()
         texts = dict(texts) | {"TIDEGATE_PRIMARY_DSN": server.dsn()}
         children = [database]
         if not settings.cache_url:
             valkey_server = EmbeddedValkey(folder.valkey, program=settings.valkey_program)
             running.callback(valkey_server.stop)
-            cache = child_of(valkey_server)
+            cache = child_of(valkey_server, signals)
             if _is_started(cache, must=settings.valkey_program is not None, without="a cache"):
                 children.append(cache)
                 texts["TIDEGATE_CACHE_URL"] = valkey_server.url
         if not settings.queue_url:
             nats_server = EmbeddedNats(folder.nats, program=settings.nats_program)
             running.callback(nats_server.stop)
-            queue = child_of(nats_server)
+            queue = child_of(nats_server, signals)
             if _is_started(queue, must=settings.nats_program is not None, without="a queue"):
                 children.append(queue)
                 texts["TIDEGATE_QUEUE_URL"] = nats_server.url

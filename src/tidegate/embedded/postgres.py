@@ -11,12 +11,14 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from tidegate.embedded.children import StopStep, SystemUser
 from tidegate.embedded.folders import SocketFolder, closed_folder_above, make_folder
+from tidegate.embedded.postgres_processes import is_lost, is_recovering
 from tidegate.embedded.postgres_programs import EmbeddedPostgresError, PostgresPrograms
 from tidegate.embedded.server import EmbeddedServer
 
@@ -27,7 +29,11 @@ PORT: Final = 5432
 """Only a part of the socket's name here."""
 
 _START_PATIENCE_S: Final = 60.0
-"""Crash recovery of a large database takes its time; a start that fails ends the wait at once."""
+"""As long as it recovers it has all the time that it needs; a start that fails ends the wait at once."""
+
+_STUCK_S: Final = 10.0
+"""Between serving and recovering a server does neither for some milliseconds, and for 5 s at most when it has to end
+sessions that do not end by themselves."""
 
 _START_ATTEMPTS: Final = 4
 _ATTEMPT_PAUSE_S: Final = 0.5
@@ -80,6 +86,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._connections_max = connections_max
         self._slot_wal_mib_max = slot_wal_mib_max
         self._programs: PostgresPrograms | None = None
+        self._lost_since: float | None = None
 
     @property
     def connections_max(self) -> int:
@@ -100,12 +107,14 @@ class EmbeddedPostgres(EmbeddedServer):
     def start(self) -> None:
         """Make the database where there is none, start the server, and return when it accepts connections.
 
-        Called again after the server died, also when that failed in between, it starts it under the same DSN.
+        Called again after the server died, also when that failed in between, it starts it under the same DSN. While it
+        recovers from a crash it is waited for, for as long as that takes.
 
         Raises:
             EmbeddedPostgresError: It cannot; the text says why and what to do.
         """
         self._end_process()
+        self._lost_since = None
         user = self._server_user()
         self._make_folder(user)
         programs = PostgresPrograms.usable(self._named_binaries, user=user, copies=self._folder)
@@ -117,15 +126,27 @@ class EmbeddedPostgres(EmbeddedServer):
         sockets = self._sockets.make(user)
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._process = self._spawn_server(programs, sockets)
-            if self._is_ready_within(_START_PATIENCE_S, self._process, self._says_ready):
+            pid = self._process.pid
+            if self._is_ready_within(_START_PATIENCE_S, self._process, self._says_ready, partial(is_recovering, pid)):
                 return
             if self._process.poll() is None:
                 self._end_failed_start()
+                if self.is_unwanted():
+                    raise EmbeddedPostgresError("PostgreSQL was told to stop before it was ready")
                 raise EmbeddedPostgresError(f"PostgreSQL was not ready within {_START_PATIENCE_S:.0f} s; read {self._log}")
             if attempt < _START_ATTEMPTS:
                 time.sleep(_ATTEMPT_PAUSE_S)
         self._end_failed_start()
         raise EmbeddedPostgresError(f"PostgreSQL did not start ({self._last_words()}); read {self._log}")
+
+    def is_stuck(self) -> bool:
+        """Whether it lives and will never answer again by itself (`embedded/postgres_processes.py`)."""
+        if self._process is None or not is_lost(self._process.pid) or self._status() == "stopping":
+            self._lost_since = None
+            return False
+        now = time.monotonic()
+        self._lost_since = self._lost_since or now
+        return now - self._lost_since >= _STUCK_S
 
     def _leave(self) -> None:
         self._sockets.remove()
@@ -238,11 +259,15 @@ class EmbeddedPostgres(EmbeddedServer):
         return self._programs.ask(self.dsn(database), query)
 
     def _says_ready(self) -> bool:
-        """Whether the server says in its pid file that it is ready, as pg_ctl reads it."""
+        return self._status() == "ready"
+
+    def _status(self) -> str:
+        """What the server says of itself in its pid file, as pg_ctl reads it; "ready" also while it recovers anew."""
         with contextlib.suppress(FileNotFoundError):
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()
-            return len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready"
-        return False
+            if len(lines) >= 8 and lines[0] == str(self.process.pid):
+                return lines[7].strip()
+        return ""
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

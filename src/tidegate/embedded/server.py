@@ -38,6 +38,7 @@ class EmbeddedServer(abc.ABC):
         title: What people call it.
         refusal: What is raised when it cannot run.
         stopping: How it is ended.
+        is_unwanted: Asked while a start waits; True: whoever started it wants to stop, and it gives up.
     """
 
     title: ClassVar[str]
@@ -50,6 +51,7 @@ class EmbeddedServer(abc.ABC):
         self._log = self._folder / log_name
         self._process: subprocess.Popen[bytes] | None = None
         self._is_known = False
+        self.is_unwanted: Callable[[], bool] = lambda: False
 
     @property
     def folder(self) -> Path:
@@ -84,6 +86,10 @@ class EmbeddedServer(abc.ABC):
         Raises:
             EmbeddedServerError: It cannot; the text says why and what to do.
         """
+
+    def is_stuck(self) -> bool:
+        """Whether it lives and will never answer again by itself. To be asked every few seconds."""
+        return False
 
     def stop(self) -> None:
         """End the server and remove what only a running one needs. Does nothing when it does not run."""
@@ -124,13 +130,30 @@ class EmbeddedServer(abc.ABC):
                 user=user,
             )
 
-    def _is_ready_within(self, patience_s: float, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> bool:
-        """Whether *process* becomes ready; False when it ended before that, or the time is up."""
+    def _is_ready_within(
+        self,
+        patience_s: float,
+        process: subprocess.Popen[bytes],
+        is_ready: Callable[[], bool],
+        is_at_work: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Whether *process* becomes ready; False when it ended before that, is unwanted, or the time is up.
+
+        Args:
+            patience_s: The time.
+            process: As it was spawned.
+            is_ready: Whether it is.
+            is_at_work: Asked when the time is up; True: it has as much again.
+        """
         give_up_at = time.monotonic() + patience_s
-        while process.poll() is None and time.monotonic() < give_up_at:
+        while process.poll() is None and not self.is_unwanted():
             if is_ready():
                 self._is_known = True
                 return True
+            if time.monotonic() > give_up_at:
+                if not is_at_work():
+                    return False
+                give_up_at = time.monotonic() + patience_s
             time.sleep(_POLL_S)
         return False
 

@@ -41,8 +41,16 @@ class Fake:
 
     def __init__(self) -> None:
         self.returncode: int | None = None
+        self.signals: list[signal.Signals] = []
 
     def poll(self) -> int | None:
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self.signals.append(number)
+        self.returncode = -number
+
+    def wait(self, _timeout_s: float | None = None) -> int | None:
         return self.returncode
 
 
@@ -136,6 +144,54 @@ def test_a_second_child_that_gives_up_at_once_is_started_again(clock: Hand, prog
     program.child.tend()
     program.end(78)
     assert program.child.tend() is not None
+
+
+class TestStuck:
+    """One that lives and is of no use: PostgreSQL without its recovery, say."""
+
+    @pytest.fixture
+    def told(self, program: Program) -> list[str]:
+        told: list[str] = []
+        program.child.tell = told.append
+        return told
+
+    def test_it_is_ended_and_started_again_and_that_is_said(self, clock: Hand, program: Program, told: list[str]) -> None:
+        is_stuck = False
+        program.child.is_stuck = lambda: is_stuck
+        for _ in range(3):
+            pause = program.child.tend()
+            assert pause is not None
+            clock.now += pause
+        assert (len(program.started), told) == (1, [])
+        is_stuck = True
+        assert program.child.tend() == pytest.approx(0.2)
+        assert program.started[0].signals == [signal.SIGTERM]
+        assert told[0] == "tidegate: the program lives, but neither serves nor recovers any more; ending it"
+        is_stuck = False
+        clock.now += 0.2
+        program.child.tend()
+        assert (len(program.started), program.child.deaths) == (2, 1)
+
+    def test_it_is_looked_at_now_and_then_however_often_it_is_tended(self, clock: Hand, program: Program) -> None:
+        looks = []
+
+        def look() -> bool:
+            looks.append(clock.now)
+            return False
+
+        program.child.is_stuck = look
+        for _ in range(100):
+            program.child.tend()
+            clock.now += 0.05
+        assert 2 <= len(looks) <= 4
+
+    def test_one_that_has_just_died_is_not_ended_again(self, clock: Hand, program: Program, told: list[str]) -> None:
+        program.child.is_stuck = lambda: True
+        program.child.tend()
+        program.end(-signal.SIGKILL)
+        clock.now += 5
+        program.child.tend()
+        assert [line for line in told if "lives" in line] == []
 
 
 class HinderedError(Exception):
