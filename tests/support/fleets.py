@@ -1,4 +1,4 @@
-"""Two nodes behind a HAProxy, each of whatever release, and clients that note how each request ended."""
+"""Two nodes behind a HAProxy or an nginx, each of whatever release, and clients that note how each request ended."""
 
 import asyncio
 import base64
@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.support.balancers import a_plan, own_haproxy, until_status
+from tests.support.balancers import a_plan, a_plan_of_nginx, own_haproxy, own_nginx, until_status
 from tests.support.client import Reply, Somebody
 from tests.support.commands import processes_of
 from tests.support.databases import drop_database, make_database, make_migrated_database
@@ -22,16 +23,19 @@ from tests.support.older import OlderRelease
 from tests.support.waiting import until
 from tests.support.wires import Wire, request
 from tidegate.balancer.haproxy import haproxy_cfg
+from tidegate.balancer.nginx import nginx_conf
+from tidegate.balancer.plan import BalancerPlan
 from tidegate.embedded.haproxy import EmbeddedHaproxy
+from tidegate.embedded.nginx import EmbeddedNginx
 from tidegate.embedded.postgres import EmbeddedPostgres
 from tidegate.tokens.keys import create_key_file
 
 WELL = "well"
 
 
-@dataclass
-class Fleet:
-    """Two nodes on one database behind a HAProxy.
+@dataclass(kw_only=True)
+class Nodes:
+    """Two nodes on one database behind a balancer, which listens on `port`.
 
     Attributes:
         of_ours: Settings that only nodes of our release are given, from the next start on.
@@ -40,7 +44,6 @@ class Fleet:
     dsn: str
     folder: Path
     ports: list[list[int]]
-    haproxy: EmbeddedHaproxy
     port: int
     settings: dict[str, str]
     of_ours: dict[str, str] = field(default_factory=dict)
@@ -60,6 +63,27 @@ class Fleet:
     def node(self, number: int) -> Node:
         return self._nodes[number]
 
+    def stop(self, number: int) -> None:
+        """Send it SIGTERM, and wait until it is gone."""
+        self._running.pop(number).close()
+
+    def kill(self, number: int) -> None:
+        """Kill all processes of the node at once, as the loss of its machine would."""
+        for pid in processes_of(self.folder / f"node-{number}"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop_all(self) -> None:
+        for number in list(self._running):
+            self.stop(number)
+
+
+@dataclass(kw_only=True)
+class Fleet(Nodes):
+    """Behind a HAProxy."""
+
+    haproxy: EmbeddedHaproxy
+
     def drain(self, number: int) -> None:
         """Let the balancer send it nothing more, and wait until what it has under way is answered."""
         self._tell(number, "drain")
@@ -76,24 +100,46 @@ class Fleet:
     def _under_way(self, number: int) -> int:
         return sum(int(row["scur"]) for row in self.haproxy.statistics() if row["svname"] == f"node-{number}")
 
-    def stop(self, number: int) -> None:
-        """Send it SIGTERM, and wait until it is gone."""
-        self._running.pop(number).close()
 
-    def kill(self, number: int) -> None:
-        """Kill all processes of the node at once, as the loss of its machine would."""
-        for pid in processes_of(self.folder / f"node-{number}"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+@dataclass(kw_only=True)
+class FleetBehindNginx(Nodes):
+    """Behind an nginx."""
 
-    def stop_all(self) -> None:
-        for number in list(self._running):
-            self.stop(number)
+    nginx: EmbeddedNginx
 
 
 @contextlib.contextmanager
 def a_fleet(postgres: EmbeddedPostgres, older: OlderRelease | None = None, /, **settings: str) -> Iterator[Fleet]:
     """Start both nodes with *settings* (names without TIDEGATE_), on a schema and of the code of the *older* release."""
+    with _ground(postgres, older, a_plan) as (plan, ground), own_haproxy(haproxy_cfg(plan)) as haproxy:
+        fleet = Fleet(**ground | {"settings": ground["settings"] | settings}, haproxy=haproxy)
+        try:
+            for number in (1, 2):
+                fleet.start(number, source=None if older is None else older.source)
+                until_status(haproxy, number, "UP")
+            yield fleet
+        finally:
+            fleet.stop_all()
+
+
+@contextlib.contextmanager
+def a_fleet_behind_nginx(postgres: EmbeddedPostgres, **settings: str) -> Iterator[FleetBehindNginx]:
+    """As `a_fleet`, of our own release."""
+    with _ground(postgres, None, a_plan_of_nginx) as (plan, ground), own_nginx(nginx_conf(plan)) as nginx:
+        fleet = FleetBehindNginx(**ground | {"settings": ground["settings"] | settings}, nginx=nginx)
+        try:
+            for number in (1, 2):
+                fleet.start(number)
+            yield fleet
+        finally:
+            fleet.stop_all()
+
+
+@contextlib.contextmanager
+def _ground(
+    postgres: EmbeddedPostgres, older: OlderRelease | None, plan_before: Callable[..., BalancerPlan]
+) -> Iterator[tuple[BalancerPlan, dict[str, Any]]]:
+    """What is needed for nodes: a balancer's plan, and the fields of `Nodes`."""
     folder = Path(tempfile.mkdtemp(prefix="tidegate-fleet-"))
     name = make_migrated_database(postgres) if older is None else make_database(postgres)
     if older is not None:
@@ -107,18 +153,13 @@ def a_fleet(postgres: EmbeddedPostgres, older: OlderRelease | None = None, /, **
     }
     create_key_file(folder / "signing_keys.json")
     ports = [free_ports(2), free_ports(2)]
-    plan = a_plan(ports[0][0], ports[1][0])
+    plan = plan_before(ports[0][0], ports[1][0])
     given["ISSUER"] = f"http://{plan.listen}"  # by default each node would be an issuer of its own
     try:
-        with own_haproxy(haproxy_cfg(plan)) as haproxy:
-            fleet = Fleet(postgres.dsn(name), folder, ports, haproxy, plan.listen.port, given | settings)
-            try:
-                for number in (1, 2):
-                    fleet.start(number, source=None if older is None else older.source)
-                    until_status(haproxy, number, "UP")
-                yield fleet
-            finally:
-                fleet.stop_all()
+        yield (
+            plan,
+            {"dsn": postgres.dsn(name), "folder": folder, "ports": ports, "port": plan.listen.port, "settings": given},
+        )
     finally:
         drop_database(postgres, name)
         shutil.rmtree(folder, ignore_errors=True)

@@ -25,6 +25,7 @@ from tidegate.api.begun import resumed
 from tidegate.api.clients import CLIENT, Client
 from tidegate.api.errors import ANSWERS, Told, fixed_body
 from tidegate.api.http import BODY_BYTES_MAX, Answer, Headers, Request
+from tidegate.api.listening import admit_nobody_else, is_somebody_waiting
 from tidegate.api.turnstile import LOGIN_LINE
 from tidegate.domain.errors import InvalidRequest, RequestTooLarge
 
@@ -40,6 +41,14 @@ _PIPELINED_MAX: Final = 16
 _LINGER_S: Final = 1.0
 """How long a refused client may go on sending before the connection is closed: closing at once would reset it, and the
 answer would be lost with it (RFC 9112 section 9.6)."""
+
+_LATE_S: Final = 0.25
+"""How long the last connections may take to say what they want: a balancer says it as soon as it is let in."""
+
+_HALF_IN_S: Final = 0.05
+"""How long a balancer may take to hear that it was let in, and to say that it has heard: some round trips."""
+
+_POLL_S: Final = 0.002
 
 _SWEEP_INTERVAL_S: Final = 0.1
 """How often deadlines are looked at: one look at the oldest costs less than a timer a request."""
@@ -125,7 +134,9 @@ class HttpServer:
         try:
             await until.wait()
             if notice_s:
-                await self._take_leave(notice_s)
+                await self._take_leave(notice_s, listener)
+                accepting.close()
+                await asyncio.sleep(_LATE_S)
         finally:
             accepting.close()
             self.is_stopping = True
@@ -137,12 +148,21 @@ class HttpServer:
                 connection.cut()
             sweeping.cancel()
 
-    async def _take_leave(self, notice_s: float) -> None:
-        """Go on as before for *notice_s*, but let each connection, new ones too, end with its next answer."""
+    async def _take_leave(self, notice_s: float, listener: socket.socket) -> None:
+        """Go on as before for *notice_s*, but let each connection, new ones too, end with its next answer.
+
+        Not every balancer hears of it. So in the end the kernel lets nobody else in, and whoever it has let in is taken.
+        """
         self.is_leaving = True
         for connection in self.connections:
             connection.answer_once_more()
         await asyncio.sleep(notice_s)
+        admit_nobody_else(listener)
+        await asyncio.sleep(_HALF_IN_S)
+        give_up_at = asyncio.get_running_loop().time() + _LATE_S
+        # The event loop takes them; nothing tells when it has.
+        while is_somebody_waiting(listener) and asyncio.get_running_loop().time() < give_up_at:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)
 
     def forget(self, connection: "Connection") -> None:
         """It is gone."""

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import ClassVar
@@ -421,6 +422,23 @@ def test_what_follows_the_last_answer_of_a_connection_is_not_done():
             await resting.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
             assert (await resting.everything()).count(b"HTTP/1.1 200 OK") == 1
             assert running.seen == [("ok", 200)]
+
+    asyncio.run(run())
+
+
+def test_who_has_come_by_the_end_of_the_notice_is_answered_though_nobody_had_time_for_them():
+    """nginx goes on sending to the end, and repeats no POST (docs/BALANCER.md)."""
+
+    async def run() -> None:
+        async with asyncio.timeout(20), a_server(notice_s=0.2) as running:
+            running.stop.set()
+            await asyncio.sleep(0.1)
+            with socket.create_connection(("127.0.0.1", running.port)) as late:
+                time.sleep(0.3)  # noqa: ASYNC251 - the event loop is to be busy while the notice ends
+                late.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+                heard = await asyncio.to_thread(lambda: b"".join(iter(lambda: late.recv(1000), b"")))
+            assert heard.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nconnection: close\r\n" in heard
 
     asyncio.run(run())
 

@@ -55,6 +55,29 @@ def test_what_never_reached_a_node_goes_to_another_whatever_it_is() -> None:
     asyncio.run(run())
 
 
+def test_with_one_node_away_a_failure_of_the_other_costs_that_request_alone() -> None:
+    """As in a rolling restart. Both count as failed then, and nginx would refuse everybody for a second."""
+
+    async def run() -> None:
+        answers = answering()
+        doomed: list[bytes] = []
+
+        async def dying_once(writer: asyncio.StreamWriter, seen: bytes) -> None:
+            if doomed:
+                await answers(writer, seen)
+            else:
+                doomed.append(seen)
+                await dying(writer, seen)
+
+        async with asyncio.timeout(60), balanced_by_nginx(dying_once, answers) as here:
+            here.close(1)
+            told = [await status_told(here.port, LOG_IN) for _ in range(20)]
+            assert (told.count(503), told.count(200), len(doomed)) == (1, 19, 1)
+            assert len(here.requests) == 20
+
+    asyncio.run(run())
+
+
 def test_a_refusal_is_handed_on_and_neither_repeated_nor_held_against_the_node() -> None:
     async def run() -> None:
         refusing = answering(b"full", status="503 Service Unavailable", headers=b"retry-after: 3\r\n")
