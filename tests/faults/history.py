@@ -219,9 +219,9 @@ class History:
     """When the last fault was healed and the probes began."""
     is_clock_off: bool = False
     """One node's clock was wrong."""
-    peak: Window | None = None
-    """As many logins as the nodes can hash, and no more; None: this was no storm."""
-    storm: Window | None = None
+    peaks: tuple[Window, ...] = ()
+    """Before each storm and after the last: as many logins as the nodes can hash, and no more; none: this was no storm."""
+    storms: tuple[Window, ...] = ()
     """Many more than that."""
     campaign: Campaign | None = None
     """None: there was none."""
@@ -356,8 +356,8 @@ def from_json(text: str) -> History:
         nodes=tuple(read["nodes"]),
         healed_s=read["healed_s"],
         is_clock_off=read["is_clock_off"],
-        peak=Window(**read["peak"]) if read.get("peak") else None,
-        storm=Window(**read["storm"]) if read.get("storm") else None,
+        peaks=tuple(Window(**window) for window in read.get("peaks", ())),
+        storms=tuple(Window(**window) for window in read.get("storms", ())),
         campaign=_campaign(read["campaign"]) if read.get("campaign") else None,
     )
 

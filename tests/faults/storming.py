@@ -42,12 +42,14 @@ _AT_ONCE: Final = 8
 _SIDE_PER_S: Final = 10.0
 """Calls of /me, and of /refresh, to each node, all the while."""
 
-_WARM_UP_S: Final = 3.0
-_PEAK_S: Final = 8.0
-_GATHERING_S: Final = 6.0
+_WARM_UP_S: Final = 2.0
+_PEAK_S: Final = 6.0
+_GATHERING_S: Final = 5.0
 """Longer than a request may last: whatever the storm's beginning found empty is full by then."""
 
-_STORM_S: Final = 12.0
+_STORM_S: Final = 6.0
+_STORMS: Final = 3
+"""Each between two peaks: what others do on the machine in one of them must not decide."""
 
 
 def run_storm(seed: int, *, source: Path | None = None) -> History:
@@ -66,10 +68,11 @@ def run_storm(seed: int, *, source: Path | None = None) -> History:
         asyncio.run(_fill(primaries.leader.dsn(database)))
         with Starting(folder, primaries, database, source=source, HASH_PROFILE=_PROFILE.name) as parts:
             ports = parts.ports
-            peak, storm = asyncio.run(_weather(recorder, ports))
+            # Past the lines, which cost the cores as much as the nodes do for a refusal.
+            peaks, storms = asyncio.run(_weather(recorder, {node.name: node.port for node in parts.nodes}))
             healed_s = time.monotonic()
             read_back(parts, recorder, probe(recorder, ports, seed), ports)
-            return _history(seed, recorder, parts, ports, healed_s=healed_s, peak=peak, storm=storm)
+            return _history(seed, recorder, parts, ports, healed_s=healed_s, peaks=peaks, storms=storms)
 
 
 def _history(seed: int, recorder: Recorder, parts: Parts, ports: Mapping[str, int], **known: Any) -> History:
@@ -90,7 +93,7 @@ async def _fill(dsn: str) -> None:
     await connection.close()
 
 
-async def _weather(recorder: Recorder, ports: Mapping[str, int]) -> tuple[Window, Window]:
+async def _weather(recorder: Recorder, ports: Mapping[str, int]) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
     """What the crowd does; when it was the peak, and when the storm."""
     wires = Wires(ports)
     crowd = Crowd(recorder, wires, _PASSWORD)
@@ -99,20 +102,33 @@ async def _weather(recorder: Recorder, ports: Mapping[str, int]) -> tuple[Window
     async def log_in(node: str) -> object:
         return await crowd.log_in(node, f"storm-{next(numbers) % _USERS}")
 
+    async def peak() -> Window:
+        window = _window(_WARM_UP_S, _PEAK_S)
+        await asyncio.gather(*(keep_asking(partial(log_in, node), _AT_ONCE, window.ended_s) for node in ports))
+        return window
+
+    async def storm(before: Window) -> Window:
+        window = _window(_GATHERING_S, _STORM_S)
+        with recorder.fault(STORM, frozenset()):
+            await ask_at(TIMES * _logins_per_s(recorder, before), lambda: log_in(next(nodes)), window.ended_s)
+        return window
+
     sides = [await _side(crowd, node) for node in ports]
     aside = [asyncio.ensure_future(each) for side in sides for each in side]
-    began_s = time.monotonic()
-    peak = Window(began_s + _WARM_UP_S, began_s + _WARM_UP_S + _PEAK_S)
-    await asyncio.gather(*(keep_asking(partial(log_in, node), _AT_ONCE, peak.ended_s) for node in ports))
-    began_s = time.monotonic()
-    storm = Window(began_s + _GATHERING_S, began_s + _GATHERING_S + _STORM_S)
-    with recorder.fault(STORM, frozenset()):
-        await ask_at(TIMES * _logins_per_s(recorder, peak), lambda: log_in(next(nodes)), storm.ended_s)
+    peaks, storms = [await peak()], []
+    for _ in range(_STORMS):
+        storms.append(await storm(peaks[-1]))
+        peaks.append(await peak())
     for each in aside:
         each.cancel()
     await asyncio.gather(*aside, return_exceptions=True)
     wires.close()
-    return peak, storm
+    return tuple(peaks), tuple(storms)
+
+
+def _window(after_s: float, for_s: float) -> Window:
+    began_s = time.monotonic() + after_s
+    return Window(began_s, began_s + for_s)
 
 
 def _logins_per_s(recorder: Recorder, peak: Window) -> float:

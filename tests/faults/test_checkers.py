@@ -244,11 +244,24 @@ class TestGoodput:
             story.call(Kind.LOGIN, 10 + number / 20, 503, to=10 + number / 20 + refused_s)
         for number in range(logins):
             story.login(10 + number / 20, to=10 + number / 20)
-        return [violation.what for violation in checkers.goodput(story.history(peak=self.PEAK, storm=self.STORM))]
+        return [violation.what for violation in checkers.goodput(story.history(peaks=(self.PEAK,), storms=(self.STORM,)))]
 
     def test_a_storm_takes_a_tenth_at_most(self):
         assert self.found(logins=90) == []
-        assert self.found(logins=89) == ["8.9 logins a second in the storm, 10.0 at the peak"]
+        assert self.found(logins=89) == ["logins a second in storms, of those at the peaks about them: 0.89"]
+
+    def test_each_storm_is_held_against_the_peaks_about_it_and_one_that_others_spoilt_is_forgiven(self):
+        story = Story()
+        # Peaks of 10, 20, 20 and 20 logins a second, storms of 15, 20 and 5.
+        for second, logins in enumerate((10, 15, 20, 20, 20, 5, 20)):
+            for number in range(logins):
+                at_s = second + number / logins
+                story.login(at_s, to=at_s)
+        windows = [Window(second, second + 1) for second in range(7)]
+        history = story.history(peaks=tuple(windows[::2]), storms=tuple(windows[1::2]))
+        assert checkers.storm_shares(history) == [1.0, 1.0, 0.25]
+        assert checkers.goodput(history) == []
+        assert len(checkers.goodput(history, share_min=1.01)) == 1
 
     def test_where_nothing_was_a_storm_nothing_is_asked_for(self):
         story = Story()
@@ -261,7 +274,7 @@ class TestGoodput:
             story.login(number / 10, to=number / 10)
             story.login(10 + number / 20, to=10 + number / 20)
             story.call(Kind.LOGIN, 10 + number / 20, 503, to=10 + number / 20 + (3 if number < 5 else 0.5))
-        history = story.history(peak=self.PEAK, storm=self.STORM)
+        history = story.history(peaks=(self.PEAK,), storms=(self.STORM,))
         assert checkers.goodput(history, noise_s=0.5, percent=90) == []
         assert len(checkers.goodput(history, noise_s=0.4, percent=90)) == 1
         assert len(checkers.goodput(history, noise_s=0.5)) == 1
