@@ -8,4 +8,5 @@ from types import MappingProxyType
 
 from tidegate.passwords import profiles
 
+# Final for the service; this is what comes before it.
 profiles.PROFILES = MappingProxyType({**profiles.PROFILES, "cheap": profiles.HashProfile("cheap", 8, 1)})  # type: ignore[misc]

@@ -138,8 +138,8 @@ def test_a_coupon_is_taken_back_by_user_or_by_code(desk: Desk) -> None:
     assert "has no seat" in desk.is_refused("void", "spring", "dan", "--reason", "sold", "--yes")
     assert "no user eve" in desk.is_refused("void", "spring", "eve", "--reason", "sold", "--yes", code=NO_SUCH_USER)
     for typed, kind in (("a b", "username"), ("@", "email"), ("+1", "phone number")):
-        said = desk.is_refused("void", "spring", typed, "--reason", "sold", "--yes")
-        assert f"nobody can have this {kind}" in said
+        answer = desk.is_refused("void", "spring", typed, "--reason", "sold", "--yes")
+        assert f"nobody can have this {kind}" in answer
     assert "--reason is missing" in desk.is_refused("void", "spring", "bob", "--reason", " ", "--yes")
 
     async def serve_and_redeem(world: PostgresWorld) -> None:
