@@ -8,11 +8,12 @@ checks the same of its columns.
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import phonenumbers
-from email_validator import validate_email
-from phonenumbers import PhoneNumberFormat, ValidationResult
+from email_validator import ValidatedEmail, validate_email
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberFormat, ValidationResult
 from precis_i18n import get_profile
 
 from tidegate.domain.errors import FieldFault, InvalidRequest
@@ -28,6 +29,20 @@ _PLAIN_USERNAME: Final = re.compile(r"[a-z0-9._-]+", re.ASCII)
 
 _PHONE_NUMBER_AS_TYPED: Final = re.compile(r"[+\uFF0B]?[\d \u00A0()./\u2010-\u2015-]+")
 """Digits of any script and what people put between them; phonenumbers would also take letters, `tel:` and extensions."""
+
+_PLAIN_EMAIL: Final = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@([a-z0-9.-]{1,253})", re.ASCII)
+"""Of which only the domain has to be looked into, and of many addresses there are few: 2 us instead of 70."""
+
+_EMAIL_LENGTH_MAX: Final = 254
+"""RFC 5321 section 4.5.3.1.3, erratum 1690; what the library holds emails to."""
+
+_PLAIN_DOMAINS_MAX: Final = 4_096
+"""How many are remembered, in each process: half a megabyte at most."""
+
+_PLAIN_PHONE_NUMBER: Final = re.compile(r"\+[1-9][0-9]{4,14}", re.ASCII)
+"""E.164 as it is stored. Of those that nothing is to be taken off only the length has to be right: 2 us instead of 70."""
+
+_COUNTRY_CODE_DIGITS_MAX: Final = 3
 
 
 def normalise(kind: IdentifierKind, typed: str, *, phone_region: str | None = None) -> LoginIdentifier:
@@ -82,7 +97,27 @@ def _spell_email(typed: str, _phone_region: str | None) -> str:
     The domain becomes ASCII (IDNA 2008). The local part is lower-cased although RFC 5321 leaves its case to the host: no
     host of note tells `Ada@` from `ada@`, and people do not know which they typed.
     """
-    email = validate_email(
+    folded = typed.lower()
+    plain = _PLAIN_EMAIL.fullmatch(folded) if typed.isascii() and len(typed) <= _EMAIL_LENGTH_MAX else None
+    if plain is not None and _is_plain_domain(plain[1]):
+        return folded
+    email = _validated(typed)
+    local_part = unicodedata.normalize("NFC", unicodedata.normalize("NFC", email.local_part).lower())
+    return f"{local_part}@{email.ascii_domain}"
+
+
+@lru_cache(_PLAIN_DOMAINS_MAX)
+def _is_plain_domain(domain: str) -> bool:
+    """Whether *domain*, in lower case, may stand behind any local part, and as it is. Those in Punycode are not plain."""
+    try:
+        return "--" not in domain and _validated(f"a@{domain}").ascii_domain == domain
+    except ValueError:  # the library's errors are ValueErrors; what is wrong is found out anew
+        return False
+
+
+def _validated(typed: str) -> ValidatedEmail:
+    """Read *typed* by the rules of `_spell_email`. Raises as the library does."""
+    return validate_email(
         typed,
         check_deliverability=False,
         test_environment=True,  # of the reserved domains let `.test` pass (RFC 6761 section 6.2): rehearsals need some
@@ -93,12 +128,12 @@ def _spell_email(typed: str, _phone_region: str | None) -> str:
         allow_domain_literal=False,
         allow_display_name=False,
     )
-    local_part = unicodedata.normalize("NFC", unicodedata.normalize("NFC", email.local_part).lower())
-    return f"{local_part}@{email.ascii_domain}"
 
 
 def _spell_phone_number(typed: str, phone_region: str | None) -> str:
     """E.164. The number must be possible, not assigned: numbering plans change faster than libraries."""
+    if _PLAIN_PHONE_NUMBER.fullmatch(typed) and _is_plain_phone_number(typed[1:]):
+        return typed
     if not _PHONE_NUMBER_AS_TYPED.fullmatch(typed):
         raise ValueError("not a phone number")
     number = phonenumbers.parse(typed, phone_region)
@@ -106,6 +141,49 @@ def _spell_phone_number(typed: str, phone_region: str | None) -> str:
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         raise ValueError("not a possible phone number")
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+class _NumberingPlan(NamedTuple):
+    """What phonenumbers knows of a country code.
+
+    Attributes:
+        lengths: That a number may have without it.
+        taken_off: How begins what more than the country code may have to be taken off from.
+    """
+
+    lengths: frozenset[int]
+    taken_off: re.Pattern[str] | None
+
+
+def _is_plain_phone_number(digits: str) -> bool:
+    """Whether `phonenumbers` would leave these digits behind a plus as they are. False says nothing.
+
+    With a plus before, it takes off the country code, then a national prefix if there is one, and asks whether the rest is
+    of a possible length: nothing else.
+    """
+    for size in range(1, _COUNTRY_CODE_DIGITS_MAX + 1):
+        plan = _numbering_plan(int(digits[:size]))
+        if plan is not None:
+            national = digits[size:]
+            is_whole = plan.taken_off is None or not plan.taken_off.match(national)
+            return is_whole and len(national) in plan.lengths
+    return False
+
+
+@lru_cache(10**_COUNTRY_CODE_DIGITS_MAX)
+def _numbering_plan(country_code: int) -> _NumberingPlan | None:
+    """None: there is no such country code."""
+    regions = COUNTRY_CODE_TO_REGION_CODE.get(country_code)
+    if regions is None:
+        return None
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(country_code, regions[0])
+    assert metadata is not None  # the library has a plan for each code that it knows
+    general = metadata.general_desc
+    assert general is not None  # as it relies on itself
+    return _NumberingPlan(
+        lengths=frozenset(general.possible_length) - frozenset(general.possible_length_local_only),
+        taken_off=re.compile(metadata.national_prefix_for_parsing) if metadata.national_prefix_for_parsing else None,
+    )
 
 
 _SPELLINGS: Final[Mapping[IdentifierKind, Callable[[str, str | None], str]]] = {
