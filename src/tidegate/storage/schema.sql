@@ -341,3 +341,15 @@ CREATE TRIGGER grants_note_changed AFTER INSERT OR UPDATE ON grants
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_count_new;
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_count_changed;
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_note_changed;
+
+-- Files of users that were imported, or are being so (ADR 0030). digest: SHA-256 of the file. Written by the transaction of each
+-- batch of users: bytes_done and lines_done tell where the same file goes on, so nobody is added twice or left out.
+CREATE TABLE imports (
+    digest     bytea PRIMARY KEY,
+    bytes_done bigint NOT NULL,
+    lines_done bigint NOT NULL,
+    added      bigint NOT NULL DEFAULT 0,
+    refused    bigint NOT NULL DEFAULT 0,
+    began_at   timestamptz NOT NULL DEFAULT now(),
+    ended_at   timestamptz
+);

@@ -1,4 +1,4 @@
--- Campaigns: who may have a coupon, in which order, and who got one (DESIGN 5.8, ADR 0027).
+-- Campaigns and who got a coupon (DESIGN 5.8, ADR 0027); which files of users were imported (ADR 0030).
 -- Locks: SHARE ROW EXCLUSIVE on users for the foreign key, SHARE on dead_jobs for CREATE INDEX; milliseconds once granted.
 -- Down: ACCESS EXCLUSIVE on users; milliseconds. The coupons stay, and users.discount.
 -- pre: the running release survives it, and knows no campaign. Its workers note no first login: let none of them be left
@@ -129,7 +129,18 @@ ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_count_new;
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_count_changed;
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_note_changed;
 
+CREATE TABLE imports (
+    digest     bytea PRIMARY KEY,
+    bytes_done bigint NOT NULL,
+    lines_done bigint NOT NULL,
+    added      bigint NOT NULL DEFAULT 0,
+    refused    bigint NOT NULL DEFAULT 0,
+    began_at   timestamptz NOT NULL DEFAULT now(),
+    ended_at   timestamptz
+);
+
 -- migrate:down
+DROP TABLE imports;
 DROP TABLE grants;
 DROP TABLE entrants;
 DROP TABLE campaigns;
