@@ -13,7 +13,7 @@ from argon2.exceptions import HashingError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.passwords.notations import STORED_LENGTH_MAX, argon2, parse, pbkdf2, scrypt
+from tidegate.passwords.notations import STORED_LENGTH_MAX, argon2, parse, pbkdf2, scrypt, why_refused
 from tidegate.passwords.notations import bcrypt as bcrypt_notation
 from tidegate.passwords.notations.argon2 import Argon2Hash
 
@@ -70,6 +70,7 @@ TOO_DEAR = [
 @pytest.mark.parametrize("stored", TOO_DEAR)
 def test_a_cost_beyond_the_bound_is_not_even_read(stored: str) -> None:
     assert parse(stored) is None
+    assert why_refused(stored) in {"unbearable_cost", "malformed"}
 
 
 JUST_BEARABLE = [
@@ -98,6 +99,27 @@ JUST_BEARABLE = [
 @pytest.mark.parametrize("stored", JUST_BEARABLE)
 def test_a_cost_at_the_bound_or_in_use_elsewhere_is_read(stored: str) -> None:
     assert parse(stored) is not None
+    assert why_refused(stored) is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason"),
+    [
+        ("correct horse battery", "unknown_notation"),
+        ("$1$abcdefgh$G//4keteveJp0qb8z2DxG/", "unknown_notation"),
+        (f"$2b$31${BCRYPT_TAIL}", "unbearable_cost"),
+        (f"pbkdf2_sha256$2000001$seasalt${DIGEST_PADDED}", "unbearable_cost"),
+        (f"$argon2id$v=19$m=262145,t=1,p=1${SALT}${DIGEST}", "unbearable_cost"),
+        (f"$scrypt$ln=30,r=8,p=1${SALT}${DIGEST}", "unbearable_cost"),
+        (f"$2b$05${BCRYPT_TAIL[:-1]}", "malformed"),
+        ("$argon2id", "malformed"),
+        ("$" * 513, "too_long"),
+    ],
+)
+def test_what_is_not_read_has_a_reason(stored: str, reason: str) -> None:
+    """So says the file of refused lines of an import."""
+    assert parse(stored) is None
+    assert why_refused(stored) == reason
 
 
 MALFORMED = [

@@ -21,11 +21,11 @@ from typing import Final
 
 from tidegate.passwords.notations.argon2 import read_argon2
 from tidegate.passwords.notations.bcrypt import read_bcrypt, read_django_bcrypt, read_django_bcrypt_sha256
-from tidegate.passwords.notations.fields import StoredHash
+from tidegate.passwords.notations.fields import StoredHash, UnbearableCost
 from tidegate.passwords.notations.pbkdf2 import read_django_pbkdf2, read_keycloak_pbkdf2, read_passlib_pbkdf2
 from tidegate.passwords.notations.scrypt import read_django_scrypt, read_passlib_scrypt
 
-__all__ = ["STORED_LENGTH_MAX", "StoredHash", "parse"]
+__all__ = ["STORED_LENGTH_MAX", "StoredHash", "parse", "why_refused"]
 
 STORED_LENGTH_MAX: Final = 512
 """The width of the column `users.password`, in characters."""
@@ -67,14 +67,31 @@ def parse(stored: str) -> StoredHash | None:
     Returns:
         What can verify a password, or None: no notation that we know, malformed, or of a cost that we do not bear.
     """
+    found = _read(stored)
+    return None if isinstance(found, str) else found
+
+
+def why_refused(stored: str) -> str | None:
+    """Say, as a short token, why `parse` reads nothing from *stored*; None: it reads it.
+
+    Returns:
+        `too_long`, `unknown_notation`, `unbearable_cost` or `malformed`.
+    """
+    found = _read(stored)
+    return found if isinstance(found, str) else None
+
+
+def _read(stored: str) -> StoredHash | str:
     if len(stored) > STORED_LENGTH_MAX:
-        return None
+        return "too_long"
     first, *rest = stored.split("$")
     names, name = (_WITHOUT_A_DOLLAR, first) if first else (_AFTER_A_DOLLAR, rest[0] if rest else "")
     read = names.get(name)
     if read is None:
-        return None
+        return "unknown_notation"
     try:
         return read(rest)
+    except UnbearableCost:
+        return "unbearable_cost"
     except ValueError:  # too few fields and bad Base64 are ValueErrors too
-        return None
+        return "malformed"

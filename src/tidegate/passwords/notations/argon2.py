@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 from argon2.low_level import ARGON2_VERSION, Type
 
 from tidegate.passwords.engine import ENGINE, Argon2Cost, Argon2Input
-from tidegate.passwords.notations.fields import base64_unpadded, check_digest, check_salt, decimal
+from tidegate.passwords.notations.fields import UnbearableCost, base64_unpadded, check_digest, check_salt, decimal
 from tidegate.passwords.profiles import HashProfile
 
 MEMORY_COST_KIB_MAX: Final = 262_144
@@ -152,7 +152,7 @@ def read_argon2(fields: Sequence[str]) -> Argon2Hash:
         or not 1 <= time_cost <= TIME_COST_MAX
         or memory_cost_kib * time_cost > WORK_KIB_MAX
     ):
-        raise ValueError("too dear")
+        raise UnbearableCost
     version = _VERSION_1_0
     if versions:
         if versions[0] not in _VERSIONS:

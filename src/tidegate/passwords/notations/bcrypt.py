@@ -8,6 +8,8 @@ from typing import Final
 
 import bcrypt
 
+from tidegate.passwords.notations.fields import UnbearableCost
+
 COST_MAX: Final = 14
 """1.0 s of one core; each step doubles it. Others write 10 to 12."""
 
@@ -62,7 +64,7 @@ def read_bcrypt(fields: Sequence[str]) -> BcryptHash:
     if ident not in _IDENTS or len(cost) != 2 or matched is None:
         raise ValueError("not bcrypt")
     if not (cost.isascii() and cost.isdigit() and _COST_MIN <= int(cost) <= COST_MAX):
-        raise ValueError("too dear")
+        raise UnbearableCost
     salt, salt_end, digest = matched.groups()
     salt_end = _ALPHABET[_ALPHABET.index(salt_end) & _SALT_END_BITS]
     return BcryptHash(int(cost), is_of_sha256=False, encoded=f"${ident}${cost}${salt}{salt_end}{digest}".encode())

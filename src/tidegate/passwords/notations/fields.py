@@ -13,6 +13,10 @@ DIGEST_BYTES_MAX: Final = 128
 """Others write 16 to 64 bytes."""
 
 
+class UnbearableCost(ValueError):  # noqa: N818 - it names what is the case, as the errors of the domain do
+    """A hash that would take longer or more memory than we spend on one, or that costs so little that it is none."""
+
+
 class StoredHash(Protocol):
     """A password hash that has been read and whose cost has been found bearable."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate.passwords.notations.fields import (
+    UnbearableCost,
     base64_padded,
     base64_unpadded,
     check_digest,
@@ -92,5 +93,5 @@ def read_keycloak_pbkdf2(fields: Sequence[str]) -> Pbkdf2Hash:
 def _checked(hash_name: str, iterations: int, salt: bytes, digest: bytes) -> Pbkdf2Hash:
     blocks = -(-len(digest) // hashlib.new(hash_name).digest_size)
     if not 1 <= iterations <= ITERATIONS_MAX or iterations * blocks > WORK_MAX:
-        raise ValueError("too dear")
+        raise UnbearableCost
     return Pbkdf2Hash(hash_name, iterations, check_salt(salt), check_digest(digest))

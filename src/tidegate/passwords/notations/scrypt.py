@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate.passwords.notations.fields import (
+    UnbearableCost,
     base64_padded,
     base64_unpadded,
     check_digest,
@@ -70,7 +71,7 @@ def read_passlib_scrypt(fields: Sequence[str]) -> ScryptHash:
         raise ValueError("not passlib's scrypt")
     log2_n = decimal(ln[3:])
     if log2_n > _LOG2_N_MAX:
-        raise ValueError("too dear")
+        raise UnbearableCost
     return _checked(2**log2_n, decimal(r[2:]), decimal(p[2:]), base64_unpadded(salt), base64_unpadded(digest))
 
 
@@ -89,5 +90,5 @@ def _checked(n: int, r: int, p: int, salt: bytes, digest: bytes) -> ScryptHash:
     if n < 2 or n.bit_count() != 1 or r < 1 or p < 1 or n.bit_length() - 1 >= 16 * r:
         raise ValueError("not scrypt")
     if 128 * n * r > MEMORY_BYTES_MAX or p > P_MAX or 128 * n * r * p > WORK_BYTES_MAX:
-        raise ValueError("too dear")
+        raise UnbearableCost
     return ScryptHash(n, r, p, check_salt(salt), check_digest(digest))
