@@ -43,6 +43,7 @@ ARROWS: Final[dict[str, May]] = {
     "existence": May({"domain", "ports"}),
     "identifiers": May({"domain", "ports"}, {"email_validator", "phonenumbers", "precis_i18n"}),
     "profiles": May({"domain", "ports"}),
+    "bulk": May({"domain", "ports"}),
     "feed": May({"domain", "ports"}),
     "cache": May({"domain", "ports", "cache.address"}, {"libvalkey", "msgspec"}),
     "cache.address": May(),
@@ -70,7 +71,7 @@ ARROWS: Final[dict[str, May]] = {
     "wiring": May(
         {"", "api", "worker", "usecases", "ports", "domain", "config", "embedded", "migrations"}
         | {"storage", "cache", "cache.address", "passwords", "passwords.profiles", "tokens", "existence", "identifiers"}
-        | {"profiles", "throttle", "feed", "observability", "queue", "queue.address", "notices"},
+        | {"bulk", "profiles", "throttle", "feed", "observability", "queue", "queue.address", "notices"},
         {"msgspec"},
     ),
     # The command line is an edge as the API is one: it hands what an operator typed to a use case. It also makes the

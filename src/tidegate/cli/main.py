@@ -26,7 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "capacity": "reckon the nodes, cores and memory for so many logins in so short a time",
     "jobs": "list, show, count or try again what is to be done after answers",
     "campaigns": "make, steer and watch campaigns, void coupons, and prove that everybody got what is theirs",
-    "users": "add, show, disable, enable or delete a user",
+    "users": "add, show, disable, enable or delete a user; import and export many",
     "version": "print the version",
 }
 """The commands, one module of this package each, in the order of their telling."""
@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 HIDDEN: Final[Mapping[str, str]] = {
     "api-process": "one process of `tidegate api`, started by it",
     "existence-process": "the process that keeps the existence filter of `tidegate api`, started by it",
+    "import-process": "one process of `tidegate users import`, started by it",
 }
 
 _EXAMPLES: Final = """\

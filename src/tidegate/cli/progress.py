@@ -76,3 +76,27 @@ class LateProgress:
         self._progress.__enter__()
         self._is_shown = True
         self._progress.show(self._share)
+
+
+_BAR_CHARACTERS: Final = 24
+
+
+class ProgressBar(Progress):
+    """As `Progress`, with a bar and what else is to be told; where there is no terminal, a line at each tenth."""
+
+    def __init__(self, doing: str) -> None:
+        super().__init__(doing)
+        self._tenths = 0
+        self._width = 0
+
+    def show(self, share: float, told: str = "") -> None:
+        """Tell that *share* of it is done, 0 to 1, and *told*."""
+        if not self._is_terminal:
+            if int(share * 10) > self._tenths:
+                self._tenths = int(share * 10)
+                self._write(f"tidegate: {self._doing}, {share:4.0%} {told}".rstrip() + "\n")
+            return
+        full = int(share * _BAR_CHARACTERS)
+        text = f"tidegate: {self._doing} [{'#' * full}{'.' * (_BAR_CHARACTERS - full)}] {share:4.0%} {told}".rstrip()
+        self._write(f"\r{text:{self._width}}")
+        self._width = len(text)

@@ -6,6 +6,7 @@ import getpass
 import sys
 from uuid import UUID
 
+from tidegate.cli import users_export, users_import
 from tidegate.cli.exits import DONE, NO_SUCH_USER, REFUSED, WRONG_WORDS, CommandFailed
 from tidegate.cli.options import add_data_dir, read_settings
 from tidegate.config import Settings
@@ -20,11 +21,13 @@ EXAMPLES = """\
   tidegate users show alice            by username, email, phone number with + or id
   tidegate users disable alice         ends every session; enable lets alice in again
   tidegate users delete alice --yes
+  tidegate users import FILE           many at once, with the hashes that they have; more: tidegate users import --help
+  tidegate users export FILE           everybody, without hashes unless asked for
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take `add`, `show`, `disable`, `enable` or `delete`."""
+    """Take `add`, `show`, `disable`, `enable`, `delete`, `import` or `export`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="register a user; the password is asked for, never a word of the command line")
     add.add_argument("--username")
@@ -45,11 +48,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if action == "delete":
             added.add_argument("--yes", action="store_true", help="do not ask")
         add_data_dir(added)
+    users_import.configure(actions)
+    users_export.configure(actions)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one of the five."""
+    """Do one of the seven."""
     settings = read_settings(arguments, falls_back=True)
+    if arguments.action == "import":
+        return users_import.run(settings, arguments)
+    if arguments.action == "export":
+        return users_export.run(settings, arguments)
     try:
         if arguments.action == "add":
             asyncio.run(_add(settings, _registration(arguments)))

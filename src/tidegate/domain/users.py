@@ -149,6 +149,7 @@ def read_full_name(typed: str) -> str:
     name = unicodedata.normalize("NFC", typed)
     if len(name) > FULL_NAME_LENGTH_MAX:
         raise InvalidRequest(FieldFault("full_name", "too_long"))
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+    # What is printable holds no character of a category C (str.isprintable): most names are not looked at one by one.
+    if not name.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
         raise InvalidRequest(FieldFault("full_name", "invalid_characters"))
     return name

@@ -342,7 +342,7 @@ ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_count_new;
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_count_changed;
 ALTER TABLE grants ENABLE ALWAYS TRIGGER grants_note_changed;
 
--- Files of users that were imported, or are being so (ADR 0030). digest: SHA-256 of the file. Written by the transaction of each
+-- Files of users that were imported, or are being so (ADR 0029). digest: SHA-256 of the file. Written by the transaction of each
 -- batch of users: bytes_done and lines_done tell where the same file goes on, so nobody is added twice or left out.
 CREATE TABLE imports (
     digest     bytea PRIMARY KEY,

@@ -1,5 +1,6 @@
 """Birth dates are dates of the calendar, names follow no rules, and a mark says who is disabled."""
 
+import unicodedata
 from datetime import date
 from uuid import UUID
 
@@ -102,3 +103,9 @@ def test_a_name_holds_no_controls_and_no_lone_surrogates(typed: str) -> None:
 def test_one_mark_before_the_hash_disables(stored: str, is_disabled: bool, password_hash: str) -> None:
     credentials = StoredCredentials(SOMEBODY, stored)
     assert (credentials.is_disabled, credentials.password_hash) == (is_disabled, password_hash)
+
+
+def test_every_character_that_is_printable_may_stand_in_a_name() -> None:
+    """So names of such are not looked at one by one."""
+    printable = [chr(code) for code in range(0x11_0000) if chr(code).isprintable()]
+    assert not {"Cc", "Cs"} & {unicodedata.category(character) for character in printable}

@@ -1,4 +1,4 @@
--- Campaigns and who got a coupon (DESIGN 5.8, ADR 0027); which files of users were imported (ADR 0030).
+-- Campaigns and who got a coupon (DESIGN 5.8, ADR 0027); which files of users were imported (ADR 0029).
 -- Locks: SHARE ROW EXCLUSIVE on users for the foreign key, SHARE on dead_jobs for CREATE INDEX; milliseconds once granted.
 -- Down: ACCESS EXCLUSIVE on users; milliseconds. The coupons stay, and users.discount.
 -- pre: the running release survives it, and knows no campaign. Its workers note no first login: let none of them be left

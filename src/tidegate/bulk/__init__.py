@@ -1,0 +1,1 @@
+"""Reads files of users, whole and in pieces, and checks the pieces in several processes at once."""
