@@ -107,7 +107,7 @@ def run_campaign(
             healed_s = time.monotonic()
             persons = [*strangers, *probe(recorder, ports, seed)]
             read_back(parts, recorder, persons, ports)
-            _await_served(parts.dsn)
+            _await_served(parts)
             drain(parts)
             return History(
                 seed=seed,
@@ -156,6 +156,7 @@ def _disturb(
         stage = Stage(parts, parts.node(planned.node), chance, hold, recorder, persons)
         with recorder.fault(planned.name, disturbance.targets(stage)):
             disturbance.act(stage)
+        _start_again(parts)
         if number < len(plan) - 1:
             crowd.await_none_under_way(_ANSWERED_WITHIN_S)
     began_s = time.monotonic()
@@ -166,11 +167,19 @@ def _disturb(
     yield from persons
 
 
-def _await_served(dsn: str) -> None:
+def _start_again(parts: Parts) -> None:
+    """As whoever runs a service does for a worker that found no primary when it was started, and ended."""
+    for worker in parts.workers:
+        if worker.process.poll() is not None:
+            worker.start()
+
+
+def _await_served(parts: Parts) -> None:
     """Wait until the coupons have gone; what has not after a generous time is a finding."""
     give_up_at = time.monotonic() + _SERVED_WITHIN_S
     while time.monotonic() < give_up_at:
-        if not rows(dsn, "SELECT FROM campaigns WHERE state = 'active' AND issued < cap"):
+        _start_again(parts)
+        if not rows(parts.dsn, "SELECT FROM campaigns WHERE state = 'active' AND issued < cap"):
             return
         time.sleep(0.2)
 
