@@ -46,8 +46,7 @@ class _Beside:
             def take(number: int) -> Round:
                 turns: Round = []
                 for crowd in in_turn([PLAIN, ENTRANT] * PAIRS_A_ROUND, number):
-                    if crowd == ENTRANT:
-                        self.prepare_window(installation.ground)
+                    self.prepare_window(installation.ground)  # of both, for it leaves a checkpoint behind
                     turns.append(field.drive(crowd, [self.load], label=self.name))
                 return turns
 
@@ -57,7 +56,7 @@ class _Beside:
         """Before the first window."""
 
     def prepare_window(self, ground: Ground) -> None:
-        """Before each window of users of a campaign."""
+        """Before each window."""
 
     def told(self, turns: Round) -> Round:
         """See `Told`: all."""
@@ -94,7 +93,7 @@ class Open(_Beside):
     """First logins on an open campaign, which get their coupons meanwhile, by as many logins of users of none."""
 
     def prepare_window(self, ground: Ground) -> None:
-        """A campaign of its own for each window: so that all its logins are first ones."""
+        """A campaign of its own for each window: so that all logins of its users are first ones."""
         asyncio.run(enter_campaign(ground.dsn, cap=ground.users))
 
     def figures(self, rounds: Sequence[Round]) -> list[Figure]:
