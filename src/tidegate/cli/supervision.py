@@ -203,6 +203,7 @@ class Child:
             self._put_off(f"could not be started: {error}", now)
             return
         self._started_at = now
+        self._look_at = now + _LOOK_S
         self._first_started_at = self._first_started_at or now
 
     def _note_death(self, dead: subprocess.Popen[bytes], now: float) -> None:
