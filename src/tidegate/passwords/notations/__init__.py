@@ -67,8 +67,17 @@ def parse(stored: str) -> StoredHash | None:
     Returns:
         What can verify a password, or None: no notation that we know, malformed, or of a cost that we do not bear.
     """
-    found = _read(stored)
-    return None if isinstance(found, str) else found
+    if len(stored) > STORED_LENGTH_MAX:
+        return None
+    first, *rest = stored.split("$")
+    names, name = (_WITHOUT_A_DOLLAR, first) if first else (_AFTER_A_DOLLAR, rest[0] if rest else "")
+    read = names.get(name)
+    if read is None:
+        return None
+    try:
+        return read(rest)
+    except ValueError:  # too few fields and bad Base64 are ValueErrors too
+        return None
 
 
 def why_refused(stored: str) -> str | None:
@@ -77,21 +86,18 @@ def why_refused(stored: str) -> str | None:
     Returns:
         `too_long`, `unknown_notation`, `unbearable_cost` or `malformed`.
     """
-    found = _read(stored)
-    return found if isinstance(found, str) else None
-
-
-def _read(stored: str) -> StoredHash | str:
+    if parse(stored) is not None:
+        return None
     if len(stored) > STORED_LENGTH_MAX:
         return "too_long"
     first, *rest = stored.split("$")
-    names, name = (_WITHOUT_A_DOLLAR, first) if first else (_AFTER_A_DOLLAR, rest[0] if rest else "")
-    read = names.get(name)
+    read = _WITHOUT_A_DOLLAR.get(first) if first else _AFTER_A_DOLLAR.get(rest[0] if rest else "")
     if read is None:
         return "unknown_notation"
     try:
-        return read(rest)
+        read(rest)
     except UnbearableCost:
         return "unbearable_cost"
-    except ValueError:  # too few fields and bad Base64 are ValueErrors too
-        return "malformed"
+    except ValueError:
+        pass
+    return "malformed"
