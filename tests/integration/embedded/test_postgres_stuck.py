@@ -20,6 +20,7 @@ from tidegate.embedded.postgres_processes import is_lost, is_recovering
 from tidegate.embedded.postgres_programs import EmbeddedPostgresError
 
 STUCK_S = 0.5
+HELD_WITHIN_S = 20.0
 
 NAMED = """
 import subprocess, sys
@@ -97,8 +98,9 @@ def test_a_server_whose_recovery_ended_before_it_began_is_stuck_and_serves_again
 def test_a_server_that_recovers_is_not_stuck_however_long_it_takes(server: EmbeddedPostgres) -> None:
     server._ask("CREATE TABLE much AS SELECT generate_series(1, 1000000)")
     end_a_session(server)
-    while (recovering := process_called(server, "startup")) is None:
-        pass
+    until(lambda: process_called(server, "startup") is not None, "it does not recover")
+    recovering = process_called(server, "startup")
+    assert recovering is not None
     os.kill(recovering, signal.SIGSTOP)
     try:
         assert is_recovering(server.process.pid)
@@ -143,8 +145,13 @@ def kill_and_hold_the_next_recovery(server: EmbeddedPostgres, *, for_s: float) -
     dead.wait(60)
 
     def hold() -> None:
-        while server._process is None or server._process is dead or not (pid := process_called(server, "startup")):
+        pid, give_up_at = None, time.monotonic() + HELD_WITHIN_S
+        while pid is None and time.monotonic() < give_up_at:
             time.sleep(0.0005)
+            if server._process is not None and server._process is not dead:
+                pid = process_called(server, "startup")
+        if pid is None:  # it was quicker than we: nothing is proven this time
+            return
         os.kill(pid, signal.SIGSTOP)
         time.sleep(for_s)
         with contextlib.suppress(ProcessLookupError):
