@@ -151,6 +151,7 @@ class Storm:
         told = profile.pop("userid"), profile.pop("username"), profile.pop("email"), profile.pop("phone_number")
         assert told == (person.user_id, person.username, person.email, person.phone_number)
         assert (profile.pop("full_name") or CHANGES[name]).startswith(CHANGES[name])
+        assert profile.pop("coupons") == []
         assert profile.keys() <= {"birthdate", "last_login"}
         return 200
 

@@ -156,7 +156,7 @@ def test_a_note_is_forgotten_with_its_transaction(database: str) -> None:
 
     async def story(world: LeaseWorld) -> None:
         await world.win()
-        values = ("00000000-0000-4000-8000-000000000001", "ada", None, None, "x", None, None, str(NOTE))
+        values = ("00000000-0000-4000-8000-000000000001", "ada", None, None, "x", None, None, str(NOTE), None)
         await world.somebody.execute(statements()["add_user"], *values)
         adding = begun(world.somebody.execute(ADD, "bob"))
         await world.until_waiting(adding)
