@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 import asyncpg
 import pytest
@@ -254,18 +254,22 @@ class Crowd:
         registered: Names whose registration was acknowledged.
         unexpected: What a healthy node may say but this one must not, or what no node may say.
         over: Ends them.
+        at_work: One for each client that has had its first answer: what it needed before, a healthy node gave it.
     """
 
     node: Node
     registered: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     over: Event = field(default_factory=Event)
+    at_work: Semaphore = field(default_factory=lambda: Semaphore(0))
 
     def run(self, act: Callable[[Client], Iterator[tuple[Reply, int]]]) -> None:
         """Do *act* on and on; it yields answers, each with the status that is the truth."""
         with self.node.client() as client:
             try:
-                for reply, truth in act(client):
+                for times, (reply, truth) in enumerate(act(client)):
+                    if times == 0:
+                        self.at_work.release()
                     if reply.status not in {truth, 503}:
                         self.unexpected.append(f"{act.__name__}: {reply.status} {reply.body!r}")
                     if self.over.is_set():
@@ -305,13 +309,15 @@ class Crowd:
 
 @contextmanager
 def a_crowd(node: Node) -> Iterator[Crowd]:
-    """One that is there for as long as the block lasts."""
+    """One of whom all are at work, there for as long as the block lasts."""
     crowd = Crowd(node)
     acts = (crowd.register, crowd.register, crowd.refresh, crowd.refresh, crowd.read, crowd.mistype)
     threads = [Thread(target=crowd.run, args=(act,)) for act in acts]
     for thread in threads:
         thread.start()
     try:
+        for _ in acts:
+            assert crowd.at_work.acquire(timeout=60), crowd.unexpected
         yield crowd
     finally:
         crowd.over.set()

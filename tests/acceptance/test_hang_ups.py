@@ -7,6 +7,7 @@ one statement is cancelled at its start, the next when its answer is just on its
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -104,13 +105,14 @@ class Storm:
     async def run(self, hang_ups: int) -> None:
         """Let *hang_ups* clients hang up while the others go on."""
         wires = {name: await self._wires_of(person) for name, person in self.pollers.items()}
+        held = [await self._wire() for _ in range(HELD_AT_ONCE)]
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, mine in wires.items():
                     for wire in mine:
                         tasks.create_task(self._poll(name, wire))
-                for _ in range(HELD_AT_ONCE):
-                    tasks.create_task(self._be_held())
+                for wire in held:
+                    tasks.create_task(self._be_held(wire))
                 await self._hang_up_often(hang_ups)
                 # A busy machine hashes little meanwhile, and who gets no hash comes to no statement.
                 await until_so(lambda: self.late >= HELD_AT_ONCE, "no change of password comes as far as its statements")
@@ -119,14 +121,23 @@ class Storm:
                 for wire in mine:
                     assert self._judge(name, await wire.ask(self._me(name))) == 200, "nobody is in the way any more"
         finally:
-            for wire in (wire for mine in wires.values() for wire in mine):
+            for wire in (*held, *(wire for mine in wires.values() for wire in mine)):
                 wire.close()
+
+    async def _wire(self) -> Wire:
+        """One that has been answered: a busy machine may send its first request too late after it was opened."""
+        while True:
+            wire = await Wire.to(self.node.port)
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                assert (await wire.ask(request("GET", "/health/live"))).status == 200
+                return wire
+            wire.close()
 
     async def _wires_of(self, person: Person) -> list[Wire]:
         """As many to each API process as there are to be; the kernel decides which one a connection goes to."""
         by_process: dict[str, list[Wire]] = {}
         while len(by_process) < 2 or any(len(wires) < WIRES_PER_PROCESS for wires in by_process.values()):
-            wire = await Wire.to(self.node.port)
+            wire = await self._wire()
             reply = await wire.ask(request("GET", "/me", token=person.access_token))
             wires = by_process.setdefault(process_of(reply), [])
             if len(wires) < WIRES_PER_PROCESS:
@@ -155,8 +166,7 @@ class Storm:
         assert profile.keys() <= {"birthdate", "last_login"}
         return 200
 
-    async def _be_held(self) -> None:
-        wire = await Wire.to(self.node.port)
+    async def _be_held(self, wire: Wire) -> None:
         while not self.is_over:
             await self._register(wire, HELD_AT_INSERT)
             name = await self._register(wire, HELD_AT_CHANGE)
@@ -167,7 +177,6 @@ class Storm:
                 fields = {"current_password": PASSWORD, "new_password": f"{PASSWORD} new"}
                 change = request("POST", "/me/password", token=pair.json["access_token"], fields=fields)
                 self.late += (await self._ask(wire, change)).status == 503
-        wire.close()
 
     async def _register(self, wire: Wire, stem: str) -> str | None:
         """The new user's name, or None if that took too long."""
@@ -183,15 +192,15 @@ class Storm:
         return reply
 
     async def _hang_up_often(self, times: int) -> None:
-        places = asyncio.Semaphore(AT_ONCE)
+        to_come = iter(range(times))
 
-        async def one() -> None:
-            async with places:
+        async def one_by_one() -> None:
+            for _ in to_come:
                 await hang_up(self.node.port, self._request(), self.chance.choice(list(Parting)), self.chance)
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(times):
-                tasks.create_task(one())
+            for _ in range(AT_ONCE):
+                tasks.create_task(one_by_one())
 
     def _request(self) -> bytes:
         """By a poller or one of the crowd; every fifth costs a hash."""
