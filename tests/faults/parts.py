@@ -57,8 +57,10 @@ _SETTINGS: Final[Mapping[str, str]] = {
 
 _READY_WITHIN_S: Final = 40.0
 _GONE_WITHIN_S: Final = 30.0
-_CLOCK_OFF: Final = Path(__file__).parent / "clock_off"
 _CHEAP_HASHES: Final = Path(__file__).parent / "cheap_hashes"
+
+CLOCK_OFF: Final = Path(__file__).parent / "clock_off"
+"""Before the paths of Python it makes a process's clock wrong by CLOCK_OFF_S."""
 
 CHEAP_PROFILE: Final = HashProfile("cheap", memory_cost_kib=8, time_cost=1)
 """What `Starting` adds to the profiles where it is asked to, by a sitecustomize of its own."""
@@ -86,7 +88,7 @@ class Process:
     def start(self, *, clock_off_s: int = 0) -> None:
         """Start it, with a clock that is wrong by so much; from the main thread."""
         paths = [str(self.source)] if self.source else []
-        paths += [str(_CLOCK_OFF)] if clock_off_s else []
+        paths += [str(CLOCK_OFF)] if clock_off_s else []
         paths += [str(_CHEAP_HASHES)] if self.has_cheap_hashes else []
         paths += [path for path in [os.environ.get("PYTHONPATH")] if path]
         wanted = dict(self.environment) | {"PYTHONPATH": os.pathsep.join(paths), "CLOCK_OFF_S": str(clock_off_s)}

@@ -268,7 +268,7 @@ def clocks(ahead_s: float) -> Finding:
         side = "ahead of" if ahead_s > 0 else "behind"
         return warning(
             Matter.CLOCK,
-            f"{abs(ahead_s):.1f} s {side} the primary's: sessions and tokens expire early or late",
+            f"{abs(ahead_s):.1f} s {side} the primary's, by which sessions go, and beyond 2 s tokens too",
             "let chrony or systemd-timesyncd keep both",
         )
     return ok(Matter.CLOCK, f"within {_CLOCK_DIFFERENCE_S_MAX:g} s of the primary's")

@@ -46,6 +46,11 @@ FEED_AGE: Final = Gauge(
 FEED_QUEUED: Final = Gauge(
     "tidegate_feed_by_queue", "Processes that hear of every change through the queue.", multiprocess_mode="livesum"
 )
+CLOCK_OFF: Final = Gauge(
+    "tidegate_clock_off_seconds",
+    "How far the node's clock is from the primary's, beyond what the way to it leaves open.",
+    multiprocess_mode="livemax",
+)
 # Of the whole node, told by each of its processes alike.
 EXISTENCE_NAMES: Final = Gauge(
     "tidegate_existence_names", "Names in the existence filter, about.", multiprocess_mode="livemax"

@@ -65,6 +65,17 @@ class PrimaryPool(LendingPool[PrimaryConnection]):
         if row is None or not row["is_primary"]:
             raise unavailable()
 
+    async def time_s(self) -> float:
+        """What the primary's clock shows, seconds since 1970.
+
+        Raises:
+            DatabaseUnavailable: It does not answer, or takes no writes.
+        """
+        row = await self.fetchrow("clock")
+        if row is None:
+            raise unavailable()
+        return float(row["time_s"])
+
     async def connections_offered(self) -> int:
         """How many connections the primary lets everybody but its superusers hold at once.
 

@@ -4,14 +4,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from tidegate.domain.claims import AccessClaims
-from tidegate.domain.errors import InvalidAccessToken
 from tidegate.tokens.keys import KeyRing
 from tidegate.tokens.keyset import KeySet
 from tidegate.tokens.verifier import AccessTokenVerifier
 
 
 class RememberingVerifier:
-    """Remembers the tokens that were right, the latest used; expiry is looked at each time, revocation is not its matter.
+    """Remembers the tokens that were right, the latest used; its times are looked at anew, revocation is not its matter.
 
     What a stranger makes up is never remembered, so it can push nothing out. A change of the keys forgets everything: the
     key of a token may have been dropped.
@@ -39,14 +38,14 @@ class RememberingVerifier:
             self._remembered.clear()
             self._verified_with = self._keys.current
         claims = self._remembered.get(token)
-        if claims is None:
-            claims = self._verifier.verify(token)
-            self._remembered[token] = claims
-            if len(self._remembered) > self._remembered_max:
-                self._remembered.popitem(last=False)
-            return claims
-        if claims.expires_at <= self._now():
+        if claims is not None:
+            if claims.issued_at <= self._now() < claims.expires_at:
+                self._remembered.move_to_end(token)
+                return claims
+            # Expired, or the time was set back to before it was issued, for which the verifier knows a leeway.
             del self._remembered[token]
-            raise InvalidAccessToken
-        self._remembered.move_to_end(token)
+        claims = self._verifier.verify(token)
+        self._remembered[token] = claims
+        if len(self._remembered) > self._remembered_max:
+            self._remembered.popitem(last=False)
         return claims

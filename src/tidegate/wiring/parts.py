@@ -141,12 +141,20 @@ async def open_queue(settings: Settings, log: JsonLog, *, name: str) -> AsyncIte
 
 
 @asynccontextmanager
-async def open_throttle(settings: Settings, cache: CacheClient | None) -> AsyncIterator[CountingThrottle]:
-    """Count failures with the other nodes where there is a cache, else alone."""
+async def open_throttle(
+    settings: Settings, cache: CacheClient | None, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[CountingThrottle]:
+    """Count failures with the other nodes where there is a cache, else alone.
+
+    Args:
+        settings: Say how many may fail.
+        cache: Where the nodes count together.
+        now: Seconds since 1970; with a cache as all nodes tell them, for each counts in the window of that time.
+    """
     throttle = CountingThrottle(
         limits=throttle_limits(settings),
         shared=None if cache is None else ValkeyCounters(cache),
-        now=time.time,
+        now=now,
         tallies_max=_TALLIES_MAX,
         on_refused=lambda kind: metrics.THROTTLED.labels(kind).inc(),
     )
@@ -188,30 +196,36 @@ def request_keying(settings: Settings) -> Keying:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What makes and verifies access tokens, and the public keys."""
+    """What makes and verifies access tokens, the public keys, and the time that tokens go by, in seconds since 1970."""
 
     access: AccessTokenService
     keys: KeyRing
+    now: Callable[[], float]
 
 
 @asynccontextmanager
-async def open_tokens(settings: Settings, log: JsonLog) -> AsyncIterator[Tokens]:
+async def open_tokens(settings: Settings, log: JsonLog, *, now: Callable[[], float]) -> AsyncIterator[Tokens]:
     """Read the signing keys, and read them again whenever their file changes.
+
+    Args:
+        settings: Say where they are.
+        log: Told when they cannot be read.
+        now: What tokens and keys go by, seconds since 1970, as all nodes tell them.
 
     Raises:
         KeyFileError: They cannot be read now.
     """
-    keys = KeyRing(settings.signing_keys_file, reload_interval_s=settings.key_reload_interval_ms / 1000)
+    keys = KeyRing(settings.signing_keys_file, now=now, reload_interval_s=settings.key_reload_interval_ms / 1000)
 
     def report(error: KeyFileError) -> None:
         log.event("error", "keys", str(error))
 
     async with background(keys.watch(report=report)):
-        yield Tokens(access_tokens(settings, keys), keys)
+        yield Tokens(access_tokens(settings, keys, now=now), keys, now)
 
 
-def access_tokens(settings: Settings, keys: KeyRing) -> AccessTokenService:
-    """Return what issues and verifies access tokens with *keys*."""
+def access_tokens(settings: Settings, keys: KeyRing, *, now: Callable[[], float]) -> AccessTokenService:
+    """Return what issues and verifies access tokens with *keys*, by the clock *now*."""
     issuer = AccessTokenIssuer(
         keys=keys,
         issuer=settings.issuer,
@@ -219,11 +233,11 @@ def access_tokens(settings: Settings, keys: KeyRing) -> AccessTokenService:
         client_id=settings.client_id,
         ttl_s=settings.access_token_ttl_s,
         ttl_jitter_s=int(settings.access_token_ttl_s * JITTER_SHARE_MAX),
-        now=time.time,
+        now=now,
         random=random.random,
     )
-    verifier = AccessTokenVerifier(keys=keys, issuer=settings.issuer, audience=settings.audience, now=time.time)
-    remembering = RememberingVerifier(verifier, keys=keys, now=time.time, remembered_max=_REMEMBERED_TOKENS_MAX)
+    verifier = AccessTokenVerifier(keys=keys, issuer=settings.issuer, audience=settings.audience, now=now)
+    remembering = RememberingVerifier(verifier, keys=keys, now=now, remembered_max=_REMEMBERED_TOKENS_MAX)
     return AccessTokenService(issuer, remembering)
 
 

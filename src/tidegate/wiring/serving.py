@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter, time
+from time import perf_counter
 from typing import Final, Never
 from uuid import uuid4
 
@@ -67,6 +67,7 @@ from tidegate.usecases.refresh import Refresh
 from tidegate.usecases.register import Register
 from tidegate.usecases.register_once import RegisterOnce
 from tidegate.usecases.revoke import Revoke
+from tidegate.wiring.clock import open_clock
 from tidegate.wiring.coupons import coupon_endpoints
 from tidegate.wiring.existence import Users, filtered
 from tidegate.wiring.feed import following, make_knowledge
@@ -160,9 +161,10 @@ async def open_application(
     async with AsyncExitStack() as opened:
         primary = await opened.enter_async_context(open_primary(settings, connections=settings.database_connections))
         passwords = await opened.enter_async_context(open_passwords(settings))
-        tokens = await opened.enter_async_context(open_tokens(settings, log))
+        clock = await opened.enter_async_context(open_clock(primary, log))
+        tokens = await opened.enter_async_context(open_tokens(settings, log, now=clock.now))
         cache = await opened.enter_async_context(open_cache(settings, log))
-        throttle = await opened.enter_async_context(open_throttle(settings, cache))
+        throttle = await opened.enter_async_context(open_throttle(settings, cache, now=clock.now))
         sessions = PostgresSessions(primary, lifetimes=session_lifetimes(settings))
         users, knowledge = PostgresUsers(primary), make_knowledge(settings, sessions)
         profiles = opened.enter_context(open_profiles(users, knowledge, cache, stamps=shared.profile_stamps))
@@ -301,7 +303,7 @@ def _log_in(settings: Settings, parts: _Parts) -> LogIn:
         name_digest=name_digest(settings),
         throttle=parts.throttle,
         devices=DeviceTokenCodec(
-            mac_key=settings.refresh_mac_key, ttl_s=settings.device_token_ttl_s, now=time, new_id=uuid4
+            mac_key=settings.refresh_mac_key, ttl_s=settings.device_token_ttl_s, now=parts.tokens.now, new_id=uuid4
         ),
         access_tokens=parts.tokens.access,
         refresh_tokens=parts.refresh_tokens,

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from uuid import uuid4
@@ -61,6 +62,31 @@ def test_every_connection_is_open_from_the_start_and_none_is_left(database: str)
             await until(lambda: _are_connected(outside, 0))
 
     asyncio.run(look())
+
+
+def test_the_primary_tells_what_its_clock_shows_now(database: str) -> None:
+    async def look() -> None:
+        async with opened_pool(database, size=1) as pool:
+            for _ in range(3):
+                before = time.time()
+                shown = await pool.time_s()
+                assert before - 0.001 <= shown <= time.time() + 0.001  # one machine, one clock; it counts microseconds
+
+    asyncio.run(look())
+
+
+def test_who_takes_no_writes_is_not_asked_for_the_time(database: str) -> None:
+    """One that was demoted under our connections answers everything else; its clock is not the new primary's."""
+
+    async def look() -> None:
+        async with opened_pool(database, size=1) as pool:
+            with pytest.raises(DatabaseUnavailable):
+                await pool.time_s()
+
+    recovering = {"clock": statements()["clock"].replace("pg_is_in_recovery()", "true")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tidegate.storage.connections.statements", lambda: {**statements(), **recovering})
+        asyncio.run(look())
 
 
 def test_a_statement_is_prepared_once_a_connection(database: str) -> None:

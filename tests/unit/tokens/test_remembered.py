@@ -85,3 +85,17 @@ def test_a_token_whose_key_was_dropped_is_forgotten(counting, ring, clock, key_f
     assert ring.refresh_if_changed()
     with pytest.raises(InvalidAccessToken):
         verifier.verify(token)
+
+
+def test_a_remembered_token_of_the_future_is_refused_when_the_time_is_set_back(counting, ring, clock, issuer):
+    """Else whoever remembers it lets it in for as much longer as the time was set back, and the others do not."""
+    verifier = remembering(counting, ring, clock)
+    token = issuer.issue(USER, SESSION)
+    verifier.verify(token)
+    clock.time -= 2
+    for _ in range(2):
+        verifier.verify(token)  # the verifier's leeway is 2 s
+    clock.time -= 0.001
+    for _ in range(2):
+        with pytest.raises(InvalidAccessToken):
+            verifier.verify(token)
