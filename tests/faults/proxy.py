@@ -214,14 +214,19 @@ class Line:
                 each.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection) -> None:
-        while octets := await reader.read(_AT_ONCE_BYTES):
-            connection.hear(octets)
-            await self._hold_up(connection)
-            if self._weather_of(connection).refuses:
+        try:
+            while octets := await reader.read(_AT_ONCE_BYTES):
+                connection.hear(octets)
+                await self._hold_up(connection)
+                if self._weather_of(connection).refuses:
+                    connection.reset()
+                elif not self._weather_of(connection).drops_requests:
+                    writer.write(octets)
+                    await writer.drain()
+        except OSError:  # who is killed with an answer unread ends so, and without a word the server would wait for ever
+            if not self._weather_of(connection).drops_requests:
                 connection.reset()
-            elif not self._weather_of(connection).drops_requests:
-                writer.write(octets)
-                await writer.drain()
+            raise
         if not self._weather_of(connection).drops_requests and writer.can_write_eof():
             writer.write_eof()
 

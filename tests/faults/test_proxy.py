@@ -1,5 +1,6 @@
 """The instrument itself: each weather does to a line what it says, and fair weather nothing."""
 
+import select
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ class Echo(threading.Thread):
         super().__init__(daemon=True)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.heard: list[bytes] = []
+        self.ended = threading.Event()
 
     def run(self) -> None:
         while True:
@@ -34,6 +36,8 @@ class Echo(threading.Thread):
                     connection.sendall(octets)
             except OSError:
                 return
+            finally:
+                self.ended.set()
 
 
 @pytest.fixture
@@ -94,6 +98,14 @@ def test_an_answer_is_cut_once_the_server_has_done_what_it_was_asked(line, echo)
         with connected(line) as client:  # only so many times
             client.sendall(b"commit")
             assert client.recv(1024) == b"commit"
+
+
+def test_who_is_killed_with_an_answer_unread_ends_at_the_server_too(line, echo):
+    """Its kernel sends a reset then, not an end."""
+    with connected(line) as client:
+        client.sendall(b"hello")
+        assert select.select([client], [], [], 20) == ([client], [], [])
+    assert echo.ended.wait(20)
 
 
 def test_a_deaf_line_lets_nothing_reach_the_server_and_a_dumb_one_nothing_come_back(line, echo):
