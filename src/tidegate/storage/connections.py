@@ -20,6 +20,16 @@ CLIENT_PATIENCE_S: Final = 0.5
 REPLICA_PATIENCE_S: Final = 0.1
 """Likewise on a replica: whoever waits for one that hangs could have been answered by the primary."""
 
+STATEMENT_TIMES_MAX: Final = 4
+"""So many times the limit of one statement a whole transaction may take: 20 s by default, under the 30 s of promise P12.
+
+asyncpg prepares without a Sync, so until the next words come the server takes itself for busy: it neither counts that as an
+idle transaction nor ends a statement of which it still reads. Who is stopped just then would hold its locks for ever.
+"""
+
+_LIMITS_TRANSACTIONS: Final = 17
+"""From this major version on PostgreSQL has transaction_timeout; older ones refuse who asks for it."""
+
 Row: TypeAlias = asyncpg.Record
 Driver: TypeAlias = "asyncpg.Connection[Row]"
 Prepared: TypeAlias = "PreparedStatement[Row]"
@@ -36,7 +46,8 @@ async def connect(
         dsn: As libpq reads it; of several hosts the one that takes writes.
         connect_timeout_s: For the whole of it: socket, TLS, authentication.
         statement_timeout_s: When the server ends a statement, the wait for locks included, and also a transaction in which
-            nothing happens: if this process is stopped in one, its locks hold nobody up for longer.
+            nothing happens; any transaction after `STATEMENT_TIMES_MAX` times that. So if this process is stopped in one,
+            or its machine goes without a word, its locks hold nobody up for longer.
         application_name: What an operator sees in pg_stat_activity.
 
     Raises:
@@ -84,7 +95,7 @@ async def _connect(
 ) -> Driver:
     timeout_ms = str(max(1, round(statement_timeout_s * 1000)))
     try:
-        return await asyncpg.connect(
+        driver = await asyncpg.connect(
             dsn,
             timeout=connect_timeout_s,
             command_timeout=statement_timeout_s + patience_s,
@@ -98,9 +109,21 @@ async def _connect(
                 "jit": "off",
             },
         )
+        await _limit_transactions(driver, limit_s=statement_timeout_s * STATEMENT_TIMES_MAX, timeout_s=connect_timeout_s)
     except Exception as error:
         if is_passing(error):
             raise unavailable() from error
+        raise
+    return driver
+
+
+async def _limit_transactions(driver: Driver, *, limit_s: float, timeout_s: float) -> None:
+    if driver.get_server_version().major < _LIMITS_TRANSACTIONS:
+        return
+    try:
+        await driver.execute(f"SET transaction_timeout = {max(1, round(limit_s * 1000))}", timeout=timeout_s)
+    except BaseException:
+        driver.terminate()
         raise
 
 

@@ -18,6 +18,7 @@ _NOT_NOW: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,  # class 28: while connecting
     asyncpg.InvalidCatalogNameError,  # 3D000: while connecting
     asyncpg.TransactionRollbackError,  # class 40: deadlock, serialisation
+    asyncpg.TransactionTimeoutError,  # 25P04: we were stopped in the middle of one, or each of its statements was slow
     asyncpg.ReadOnlySQLTransactionError,  # 25006: this primary has been demoted
     asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03: we were stopped in the middle of one
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full

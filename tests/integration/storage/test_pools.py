@@ -23,7 +23,7 @@ from tidegate.domain.errors import DatabaseUnavailable, IdentifierTaken
 from tidegate.domain.users import IdentifierKind, LoginIdentifier
 from tidegate.embedded.postgres import EmbeddedPostgres
 from tidegate.storage.connections import Driver, connect
-from tidegate.storage.failures import StatementFailed
+from tidegate.storage.failures import StatementFailed, is_passing
 from tidegate.storage.pools import PrimaryPool
 from tidegate.storage.statements import statements
 from tidegate.storage.users import PostgresUsers
@@ -305,6 +305,26 @@ def test_a_server_that_stands_still_holds_nobody_up(database: str) -> None:
                 os.kill(backend, signal.SIGCONT)
 
     asyncio.run(stop())
+
+
+@pytest.mark.parametrize("is_prepared", [False, True], ids=["after a statement", "after a prepare"])
+def test_who_stands_still_in_a_transaction_holds_nobody_up(database: str, is_prepared: bool) -> None:
+    """Stopped, or on a machine that is gone without a word: its connection stands, and nothing more comes on it."""
+
+    async def stand_still() -> None:
+        async with bystander(database) as other:
+            await other.execute("CREATE TABLE held (row int); INSERT INTO held VALUES (1)")
+            stopped = await connect(database, connect_timeout_s=5, statement_timeout_s=0.2)
+            await stopped.execute("BEGIN; SELECT FROM held FOR UPDATE")
+            if is_prepared:
+                await stopped.prepare("SELECT row FROM held")
+            async with asyncio.timeout(20):
+                await other.execute("SELECT FROM held FOR UPDATE")
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InternalClientError)) as told:
+                await stopped.fetch("SELECT 1")
+            assert is_passing(told.value)
+
+    asyncio.run(stand_still())
 
 
 def test_connections_that_the_server_ends_are_replaced(database: str) -> None:
