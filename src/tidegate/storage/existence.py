@@ -143,10 +143,12 @@ class ExistenceDatabase:
     async def _without_writers(self, statement: str, note: int) -> bool:
         with _troubles():
             try:
+                # Before all others wait: who is stopped just after it has prepared is cut off late (connections.py).
+                prepared = await self._driver.prepare(statements()[statement])
                 async with self._driver.transaction():
                     await self._driver.execute(_BOUNDED_CLAIM)
                     await self._driver.fetch(statements()["stop_existence_writers"])
-                    return await self._driver.fetchrow(statements()[statement], note) is not None
+                    return await prepared.fetchrow(note) is not None
             except asyncpg.LockNotAvailableError:
                 return False
 

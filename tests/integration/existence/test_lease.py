@@ -276,12 +276,13 @@ async def _claimed_soon(world: LeaseWorld) -> bool:
         return await world.keeper.claim(NOTE)
 
 
+@pytest.mark.parametrize("moment", ["locked", "prepared"])
 @pytest.mark.parametrize("step", ["claim", "win"])
-def test_a_keeper_that_is_stopped_with_all_writers_waiting_is_cut_off(database: str, step: str) -> None:
+def test_a_keeper_that_is_stopped_with_all_writers_waiting_is_cut_off(database: str, step: str, moment: str) -> None:
     """Really stopped: it answers no signal but SIGKILL. Without a bound of the server's, nobody could ever be added."""
 
     async def story(world: LeaseWorld) -> None:
-        with stopped_keeper(database, step):
+        with stopped_keeper(database, step, moment):
             assert await world.look(_STOPPED_WRITERS) == 1
             async with asyncio.timeout(20):
                 await world.users.add(new_user(username="ada"))
@@ -298,9 +299,9 @@ _STOPPED_WRITERS: Final = (
 
 
 @contextmanager
-def stopped_keeper(dsn: str, step: str) -> Iterator[None]:
-    """Another process that has stopped itself in the middle of *step*."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.integration.existence.claiming", dsn, step])
+def stopped_keeper(dsn: str, step: str, moment: str) -> Iterator[None]:
+    """Another process that has stopped itself in the middle of *step*, when it had *moment*."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.integration.existence.claiming", dsn, step, moment])
     try:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
