@@ -30,6 +30,9 @@ _ROUND_TRIP_MS_MAX: Final = 5.0
 _CONNECTIONS_BESIDE: Final = 3
 """Of a node: its worker, an operator's command, and one that is replaced while its predecessor ends."""
 
+_WRITES_FOR_S_MAX: Final = 30.0
+"""Ours end before (storage/connections.py), but those of an import may last for a minute."""
+
 Driver: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _ASK: Final = """\
@@ -45,12 +48,25 @@ SELECT
     current_setting('fsync') = 'on' AS is_fsync,
     current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('full_page_writes') = 'on' AS is_full_page_writes,
-    current_setting('server_encoding') AS encoding
+    current_setting('server_encoding') AS encoding,
+    writing.pid AS writer,
+    writing.application_name AS writer_name,
+    writing.for_s AS writes_for_s
 FROM (
     -- Of others' sessions a plain role sees neither type nor state, but these columns.
     SELECT count(*)::int AS taken, count(*) FILTER (WHERE application_name LIKE 'tidegate%')::int AS ours
     FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
 ) AS activity
+LEFT JOIN (
+    -- Who changes or locks rows holds such a lock until the end. When others' began a plain role does not see.
+    SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS for_s
+    FROM pg_stat_activity
+    WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND pid IN (
+        SELECT pid FROM pg_locks WHERE mode IN ('RowShareLock', 'RowExclusiveLock') AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+    ORDER BY xact_start LIMIT 1
+) AS writing ON true
 """
 
 
@@ -70,6 +86,9 @@ class Server:
         synchronous_commit: When a commit is answered.
         is_full_page_writes: Whether a page that a crash tore can be mended.
         encoding: Of the texts.
+        writer: The process of the oldest transaction that changes or locks rows; None: there is none.
+        writer_name: What its client calls itself.
+        writes_for_s: How long it has stood.
     """
 
     version: str
@@ -83,6 +102,9 @@ class Server:
     synchronous_commit: str
     is_full_page_writes: bool
     encoding: str
+    writer: int | None
+    writer_name: str | None
+    writes_for_s: float | None
 
 
 async def examine_database(
@@ -112,6 +134,7 @@ async def examine_database(
     return [
         reached(server, round_trip_ms=round_trip_ms),
         *connection_limits(server, connections=connections, budget=connections_budget),
+        transactions(server),
         durability(server),
         clocks(ahead_s),
         await _migrations(dsn),
@@ -240,6 +263,18 @@ def connection_limits(server: Server, *, connections: int, budget: int) -> list[
             )
         ]
     return [ok(Matter.CONNECTIONS, says)]
+
+
+def transactions(server: Server) -> Finding:
+    """Whether one stands that others may wait for: the lines of campaigns wait for all that write (ADR 0027)."""
+    if server.writes_for_s is not None and server.writes_for_s > _WRITES_FOR_S_MAX:
+        return warning(
+            Matter.TRANSACTIONS,
+            f"one of {server.writer_name or 'somebody'!r} has held rows for {server.writes_for_s:.0f} s: "
+            "whoever needs them waits, and campaigns stand still",
+            f"if it is no import, end it: SELECT pg_terminate_backend({server.writer})",
+        )
+    return ok(Matter.TRANSACTIONS, f"none that holds rows has stood for {_WRITES_FOR_S_MAX:.0f} s")
 
 
 def durability(server: Server) -> Finding:

@@ -32,6 +32,7 @@ class Matter(StrEnum):
     DATABASE = "database"
     MIGRATIONS = "migrations"
     CONNECTIONS = "connections"
+    TRANSACTIONS = "transactions"
     DURABILITY = "durability"
     REPLICAS = "replicas"
 

@@ -54,7 +54,15 @@ def durable_postgres() -> Iterator[EmbeddedPostgres]:
 def test_all_is_well_with_a_durable_primary_that_has_our_tables(durable_postgres: EmbeddedPostgres) -> None:
     found = examined(durable_postgres.dsn(make_migrated_database(durable_postgres)))
     assert verdicts(found) == dict.fromkeys(
-        (Matter.DATABASE, Matter.CONNECTIONS, Matter.DURABILITY, Matter.CLOCK, Matter.MIGRATIONS), Verdict.OK
+        (
+            Matter.DATABASE,
+            Matter.CONNECTIONS,
+            Matter.TRANSACTIONS,
+            Matter.DURABILITY,
+            Matter.CLOCK,
+            Matter.MIGRATIONS,
+        ),
+        Verdict.OK,
     )
     assert ", the primary, " in found[Matter.DATABASE].says
 
@@ -78,6 +86,31 @@ def test_tables_of_tomorrow_are_told(database: str) -> None:
 
 def test_more_connections_than_there_are_is_wrong(database: str) -> None:
     assert examined(database, connections=10_000)[Matter.CONNECTIONS].verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    ("statement", "verdict"),
+    [
+        ("SELECT FROM users", Verdict.OK),
+        ("SELECT FROM users FOR UPDATE", Verdict.WARNING),
+        ("DELETE FROM users", Verdict.WARNING),
+    ],
+)
+def test_a_transaction_that_holds_rows_is_told_from_one_that_reads(
+    database: str, statement: str, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.diagnosis.database._WRITES_FOR_S_MAX", 0.0)
+
+    async def look() -> list[Finding]:
+        holder = await asyncpg.connect(database)
+        try:
+            await holder.execute(f"BEGIN; {statement}")
+            return await examine_database(database, connections=9, connections_budget=90, connect_timeout_s=10)
+        finally:
+            holder.terminate()
+
+    (finding,) = [each for each in asyncio.run(look()) if each.matter is Matter.TRANSACTIONS]
+    assert finding.verdict is verdict
 
 
 def test_a_role_that_may_see_little_is_told_the_same(database: str) -> None:

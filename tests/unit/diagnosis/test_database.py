@@ -17,6 +17,7 @@ from tidegate.diagnosis.database import (
     connection_limits,
     durability,
     reached,
+    transactions,
     unreachable,
 )
 from tidegate.diagnosis.findings import Verdict
@@ -33,6 +34,9 @@ SERVER = Server(
     synchronous_commit="on",
     is_full_page_writes=True,
     encoding="UTF8",
+    writer=None,
+    writer_name=None,
+    writes_for_s=None,
 )
 
 
@@ -69,6 +73,14 @@ def test_what_is_not_tested_or_slow_is_a_warning() -> None:
 def test_connections_are_counted_against_what_there_is(connections: int, budget: int, verdict: Verdict) -> None:
     (finding,) = connection_limits(SERVER, connections=connections, budget=budget)
     assert finding.verdict is verdict
+
+
+@pytest.mark.parametrize(("writes_for_s", "verdict"), [(None, Verdict.OK), (30.0, Verdict.OK), (85.4, Verdict.WARNING)])
+def test_a_transaction_that_holds_rows_for_long_is_named(writes_for_s: float | None, verdict: Verdict) -> None:
+    finding = transactions(dataclasses.replace(SERVER, writer=4711, writer_name="psql", writes_for_s=writes_for_s))
+    assert finding.verdict is verdict
+    assert ("pg_terminate_backend(4711)" in finding.advice) == (verdict is Verdict.WARNING)
+    assert ("'psql' has held rows for 85 s" in finding.says) == (verdict is Verdict.WARNING)
 
 
 def test_our_own_connections_of_now_are_not_counted_twice() -> None:
