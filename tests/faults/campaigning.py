@@ -19,7 +19,7 @@ import asyncpg
 from tests.faults.calling import Person
 from tests.faults.campaign_faults import CAMPAIGN_FAULTS, of_campaigns
 from tests.faults.disturbances import DISTURBANCES, Disturbance
-from tests.faults.ending import drain, probe, read_back
+from tests.faults.ending import drain, probe, read_back, unrest
 from tests.faults.first_logins import PASSWORD, FirstLogins
 from tests.faults.history import Campaign, Grant, History, Recorder
 from tests.faults.ledger import open_ledger, read_ledger
@@ -107,8 +107,8 @@ def run_campaign(
             healed_s = time.monotonic()
             persons = [*strangers, *probe(recorder, ports, seed)]
             read_back(parts, recorder, persons, ports)
-            _await_served(parts)
-            drain(parts)
+            is_served = _await_served(parts)
+            unresting = drain(parts) or ("" if is_served else unrest(parts))
             return History(
                 seed=seed,
                 calls=recorder.calls,
@@ -117,6 +117,7 @@ def run_campaign(
                 nodes=tuple(ports),
                 healed_s=healed_s,
                 campaign=asyncio.run(_read_campaign(parts.dsn, _complaint(parts))),
+                unrest=unresting,
             )
 
 
@@ -174,14 +175,15 @@ def _start_again(parts: Parts) -> None:
             worker.start()
 
 
-def _await_served(parts: Parts) -> None:
-    """Wait until the coupons have gone; what has not after a generous time is a finding."""
+def _await_served(parts: Parts) -> bool:
+    """Wait until the coupons have gone, and tell whether they have; what has not after a generous time is a finding."""
     give_up_at = time.monotonic() + _SERVED_WITHIN_S
     while time.monotonic() < give_up_at:
         _start_again(parts)
         if not rows(parts.dsn, "SELECT FROM campaigns WHERE state = 'active' AND issued < cap"):
-            return
+            return True
         time.sleep(0.2)
+    return False
 
 
 def _complaint(parts: Parts) -> str:

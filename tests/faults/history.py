@@ -225,6 +225,8 @@ class History:
     """Many more than that."""
     campaign: Campaign | None = None
     """None: there was none."""
+    unrest: str = ""
+    """What jobs, sessions, locks and workers looked like when the run did not come to rest; for people."""
 
     def of_user(self) -> dict[str, list[Call]]:
         """The calls of each user, in the order in which they began."""
@@ -359,6 +361,7 @@ def from_json(text: str) -> History:
         peaks=tuple(Window(**window) for window in read.get("peaks", ())),
         storms=tuple(Window(**window) for window in read.get("storms", ())),
         campaign=_campaign(read["campaign"]) if read.get("campaign") else None,
+        unrest=read.get("unrest", ""),
     )
 
 

@@ -95,7 +95,7 @@ def run(
                 probing = probe(recorder, parts.ports_of_nodes | ports, seed)
             persons = [*strangers, *probing, *(person for visitor in visitors for person in visitor.persons)]
             read_back(parts, recorder, persons, ports)
-            drain(parts)
+            unrest = drain(parts)
             jobs = read_ledger(parts.dsn)
     return History(
         seed=seed,
@@ -105,6 +105,7 @@ def run(
         nodes=tuple(ports),
         healed_s=healed_s,
         is_clock_off=any(DISTURBANCES[each.name].turns_clock for each in plan),
+        unrest=unrest,
     )
 
 
@@ -244,6 +245,8 @@ def main() -> int:
         print(f"of the peaks about them: {shares}; by P11's own figures:", told({"goodput": goodput(history)}), sep="\n")
     verdicts = verdicts_of(history)
     print(told(verdicts) or "nothing was found")
+    if history.unrest:
+        print("it did not come to rest:", history.unrest, sep="\n")
     return 1 if verdicts else 0
 
 

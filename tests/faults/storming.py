@@ -76,9 +76,10 @@ def run_storm(seed: int, *, source: Path | None = None) -> History:
 
 
 def _history(seed: int, recorder: Recorder, parts: Parts, ports: Mapping[str, int], **known: Any) -> History:
-    drain(parts)
+    unrest = drain(parts)
     jobs = read_ledger(parts.dsn)
-    return History(seed=seed, calls=recorder.calls, faults=recorder.faults, jobs=jobs, nodes=tuple(ports), **known)
+    seen: dict[str, Any] = {"calls": recorder.calls, "faults": recorder.faults, "jobs": jobs, "unrest": unrest}
+    return History(seed=seed, nodes=tuple(ports), **seen, **known)
 
 
 async def _fill(dsn: str) -> None:
