@@ -19,7 +19,7 @@ from typing import Final
 from tests.faults.calling import Person
 from tests.faults.campaign_faults import CAMPAIGN_FAULTS
 from tests.faults.campaigning import CAMPAIGN_PLAN, run_campaign
-from tests.faults.checkers import checkers, goodput, judge, storm_shares, told
+from tests.faults.checkers import checkers, judge, storm_shares, told
 from tests.faults.disturbances import DISTURBANCES, possible
 from tests.faults.ending import drain, probe, read_back
 from tests.faults.history import History, Kind, Recorder, as_json
@@ -242,7 +242,7 @@ def main() -> int:
         words.keep.write_text(as_json(history))
     if history.storms:
         shares = ", ".join(f"{share:.2f}" for share in storm_shares(history))
-        print(f"of the peaks about them: {shares}; by P11's own figures:", told({"goodput": goodput(history)}), sep="\n")
+        print(f"logins a second of each storm, of those at the peaks about it: {shares}")
     verdicts = verdicts_of(history)
     print(told(verdicts) or "nothing was found")
     if history.unrest:

@@ -39,7 +39,7 @@ _USERS: Final = 6_000
 _AT_ONCE: Final = 8
 """Of each node at the peak: its threads never wait for work, and nobody has to be refused."""
 
-_SIDE_PER_S: Final = 10.0
+_SIDE_PER_S: Final = 25.0
 """Calls of /me, and of /refresh, to each node, all the while."""
 
 _WARM_UP_S: Final = 2.0
