@@ -89,7 +89,7 @@ def no_false_404(history: History) -> list[Violation]:
                 proof = life.proof_of_password(call)
                 if proof is not None:
                     found.append(Violation("the right password was refused", (proof, call)))
-            if call.kind in _BEARER and call.status == 401 and not history.is_clock_off:
+            if call.kind in _BEARER and call.status == 401:
                 opening = life.opening(call.session)
                 if opening is not None and not life.may_have_ended(call.session, before_s=call.ended_s):
                     found.append(Violation("a live access token was refused", (opening, call)))

@@ -42,7 +42,6 @@ class Disturbance:
         act: Disturbs, holds and heals.
         hits_node: Whether the drawn node cannot answer, or cannot be heard, meanwhile.
         hits_all: Whether that is so of all nodes, one after the other.
-        turns_clock: Whether a clock is wrong meanwhile.
         hits_balancer: Whether nobody can be reached meanwhile but past the balancer, by which all clients then come.
         needs_replicas: Whether somebody has to follow the primary.
         needs_small_disk: Whether the primary must lie where little room is, which only root can arrange.
@@ -51,7 +50,6 @@ class Disturbance:
     act: Callable[[Stage], None]
     hits_node: bool = False
     hits_all: bool = False
-    turns_clock: bool = False
     hits_balancer: bool = False
     needs_replicas: bool = False
     needs_small_disk: bool = False
@@ -346,7 +344,7 @@ DISTURBANCES: Final[dict[str, Disturbance]] = {
     "node's queue cut off": Disturbance(feed_faults.queue_cut_off_from_a_node),
     "node's LISTEN cut off": Disturbance(feed_faults.listening_cut_off),
     "node's feed cut off": Disturbance(feed_faults.feed_cut_off),
-    "clock off": Disturbance(clock_off, hits_node=True, turns_clock=True),
+    "clock off": Disturbance(clock_off, hits_node=True),
     "roll-out": Disturbance(roll_out, hits_all=True),
 }
 """All faults, by the names that plans and reports use."""

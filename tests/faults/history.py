@@ -217,8 +217,6 @@ class History:
     nodes: tuple[str, ...] = ()
     healed_s: float = 0.0
     """When the last fault was healed and the probes began."""
-    is_clock_off: bool = False
-    """One node's clock was wrong."""
     peaks: tuple[Window, ...] = ()
     """Before each storm and after the last: as many logins as the nodes can hash, and no more; none: this was no storm."""
     storms: tuple[Window, ...] = ()
@@ -357,7 +355,6 @@ def from_json(text: str) -> History:
         jobs=jobs,
         nodes=tuple(read["nodes"]),
         healed_s=read["healed_s"],
-        is_clock_off=read["is_clock_off"],
         peaks=tuple(Window(**window) for window in read.get("peaks", ())),
         storms=tuple(Window(**window) for window in read.get("storms", ())),
         campaign=_campaign(read["campaign"]) if read.get("campaign") else None,

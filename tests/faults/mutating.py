@@ -1,6 +1,7 @@
 """Builds in which one guard is removed: a patch of tests/faults/mutations, applied to a copy of the package.
 
 A patch begins with its head, lines of `Name: text`: `Guard` is what is removed, `Checker` which checker must see it,
+`Also`, if it is there, which other may see it in a run in which the same guard breaks its promise as well,
 `Faults` under which faults, `Hold`, if it is there, for how many seconds each, `Cap` that it shows in a campaign of so many
 coupons, `Sql` what removes the part of the guard that the tables hold. Its lines are found by their text, wherever they
 stand, so a patch lives as long as the lines that it is about.
@@ -31,6 +32,7 @@ class Mutation:
 
     Attributes:
         checker: The one that must see it, alone.
+        also: But for these: whether they see it is a matter of chance.
         faults: Under which.
         hold_s: For how long each; None: as chance has it.
         cap: Of the campaign in whose run it shows; None: in a run without one.
@@ -40,6 +42,7 @@ class Mutation:
     name: str
     guard: str
     checker: str
+    also: frozenset[str]
     faults: tuple[str, ...]
     hold_s: float | None
     cap: int | None
@@ -59,6 +62,7 @@ def _read(path: Path) -> Mutation:
         name=path.stem,
         guard=told["Guard"],
         checker=told["Checker"],
+        also=frozenset(filter(None, [told.get("Also")])),
         faults=tuple(name.strip() for name in told["Faults"].split(",")),
         hold_s=float(told["Hold"]) if "Hold" in told else None,
         cap=int(told["Cap"]) if "Cap" in told else None,

@@ -104,7 +104,6 @@ def run(
         jobs=jobs,
         nodes=tuple(ports),
         healed_s=healed_s,
-        is_clock_off=any(DISTURBANCES[each.name].turns_clock for each in plan),
         unrest=unrest,
     )
 

@@ -102,7 +102,6 @@ class TestNoFalse404:
         story.login(0, opens="s")
         story.me(2, 401)
         assert found_by(checkers.no_false_404, story) == ["a live access token was refused"]
-        assert found_by(checkers.no_false_404, story, is_clock_off=True) == []
 
     def test_an_access_token_may_be_refused_once_its_session_may_have_ended(self):
         ends: list[Callable[[Story], object]] = [
