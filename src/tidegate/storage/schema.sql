@@ -282,6 +282,7 @@ CREATE TABLE grants (
 
 CREATE INDEX grants_user_id ON grants (user_id);
 CREATE INDEX grants_held ON grants (campaign_id, held_until) WHERE state = 'held';
+CREATE INDEX grants_returned ON grants (campaign_id, voided_at) WHERE state = 'returned';
 
 -- A login whose job is dead counts for its place in the line all the same.
 CREATE INDEX dead_jobs_logins ON dead_jobs (job_id) WHERE kind = 'login_succeeded';

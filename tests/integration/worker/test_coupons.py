@@ -312,6 +312,34 @@ def test_at_the_end_who_had_logged_in_still_gets_the_coupon_and_who_had_not_gets
     asyncio.run(story())
 
 
+def test_a_seat_that_comes_back_long_after_the_end_goes_to_who_had_logged_in_before_it(database: str) -> None:
+    async def story() -> None:
+        async with opened_world(database) as world:
+            campaign = await make_campaign(world.outside, cap=1, passes_on=True)
+            first, next_, late = await enter(world.outside, campaign, 3)
+            await log_in(world.outside, [first, next_])
+            await do_jobs(world)
+            await granting(world)()
+            await world.outside.execute("UPDATE campaigns SET state = 'ended', ended_at = now()")
+            await log_in(world.outside, [late])
+            await do_jobs(world)
+            await world.outside.execute(
+                "UPDATE campaigns SET ended_at = now() - interval '30 days';"
+                " UPDATE entrants SET login_at = login_at - interval '31 days' WHERE login_at IS NOT NULL"
+            )
+            await granting(world)()
+            assert await winners(world.outside, campaign) == [first]
+            await world.outside.execute(
+                "UPDATE grants SET state = 'returned', voided_at = now(), void_reason = 'a fraud' WHERE user_id = $1", first
+            )
+            await granting(world)()
+            assert await winners(world.outside, campaign) == [next_]
+            await granting(world)()
+            assert await state_of(world, campaign) == ("ended", 1, 0)
+
+    asyncio.run(story())
+
+
 def test_who_logged_in_before_the_end_gets_the_coupon_though_it_is_noted_after_it(database: str) -> None:
     async def story() -> None:
         async with opened_world(database) as world:

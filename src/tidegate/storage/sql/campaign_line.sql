@@ -2,9 +2,13 @@
 -- the id of a job, drawn by the transaction of the first login; the steps below find out up to which id all of them are known.
 
 -- name: campaigns_to_serve
--- The whole table, of one row a campaign. One that has ended still serves who logged in before.
+-- The whole table, of one row a campaign. One that has ended still serves who logged in before, for a day after the end, and
+-- after each seat that comes back. Index grants_returned.
 SELECT campaign_id, rank_by FROM campaigns
-WHERE state = 'active' OR (state = 'ended' AND ended_at > now() - interval '1 day')
+WHERE state = 'active' OR (state = 'ended' AND (ended_at > now() - interval '1 day' OR EXISTS (
+    SELECT FROM grants
+    WHERE grants.campaign_id = campaigns.campaign_id AND grants.state = 'returned' AND voided_at > now() - interval '1 day'
+)))
 ORDER BY campaign_id;
 
 -- name: last_places
