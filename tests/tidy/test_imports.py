@@ -39,7 +39,7 @@ ARROWS: Final[dict[str, May]] = {
     "storage": May({"domain", "ports"}, {"asyncpg"}),
     "passwords": May({"domain", "ports", "passwords.profiles"}, {"argon2", "bcrypt", "msgspec"}),
     "passwords.profiles": May(),
-    "tokens": May({"domain", "ports"}, {"cryptography", "joserfc", "msgspec"}),
+    "tokens": May({"domain", "ports"}, {"joserfc", "msgspec", "nacl"}),
     "existence": May({"domain", "ports"}),
     "identifiers": May({"domain", "ports"}, {"email_validator", "phonenumbers", "precis_i18n"}),
     "profiles": May({"domain", "ports"}),

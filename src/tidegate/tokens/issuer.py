@@ -94,7 +94,7 @@ class AccessTokenIssuer:
             jti=base64url.encode(os.urandom(JTI_OCTETS)),
         )
         signed = f"{_header(key.kid)}.{base64url.encode(msgspec.json.encode(claims))}"
-        return f"{signed}.{base64url.encode(key.private_key.sign(signed.encode('ascii')))}"
+        return f"{signed}.{base64url.encode(key.sign(signed.encode('ascii')))}"
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Final, Self
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_seed_keypair
 
 from tidegate.tokens import base64url
 from tidegate.tokens.jws import VerificationKey
@@ -70,14 +70,20 @@ class SigningKey:
             raise ValueError("an Ed25519 private key has 32 octets")
 
     @cached_property
-    def private_key(self) -> Ed25519PrivateKey:
-        """What signs."""
-        return Ed25519PrivateKey.from_private_bytes(self.seed)
+    def _key_pair(self) -> tuple[bytes, bytes]:
+        """The public key, and the private key as libsodium takes it: the seed and the public key again (ADR 0031)."""
+        pair: tuple[bytes, bytes] = crypto_sign_seed_keypair(self.seed)
+        return pair
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of *message*, 64 octets (RFC 8032 section 5.1.6)."""
+        signed: bytes = crypto_sign(message, self._key_pair[1])
+        return signed[:crypto_sign_BYTES]
 
     @cached_property
     def x(self) -> str:
         """The public key as its JWK member `x` (RFC 8037 section 2)."""
-        return base64url.encode(self.private_key.public_key().public_bytes_raw())
+        return base64url.encode(self._key_pair[0])
 
     @cached_property
     def kid(self) -> str:

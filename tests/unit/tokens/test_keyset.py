@@ -6,6 +6,7 @@ from bisect import bisect_right
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,15 @@ def test_the_kid_is_the_thumbprint_of_rfc_8037():
     key = SigningKey(seed=base64url.decode(RFC_8037_PRIVATE["d"]), published_at=START, sign_from=START)
     assert key.x == RFC_8037_PUBLIC["x"]
     assert key.kid == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+@given(seed=st.binary(min_size=32, max_size=32), message=st.binary(max_size=1_000))
+def test_what_libsodium_signs_is_what_openssl_signs(seed: bytes, message: bytes):
+    """Ed25519 is deterministic (RFC 8032 section 5.1.6): there is one right signature."""
+    key = SigningKey(seed=seed, published_at=START, sign_from=START)
+    other = Ed25519PrivateKey.from_private_bytes(seed)
+    assert key.sign(message) == other.sign(message)
+    assert base64url.decode(key.x) == other.public_key().public_bytes_raw()
 
 
 def test_the_first_key_signs_at_once():
