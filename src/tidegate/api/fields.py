@@ -41,27 +41,25 @@ def read_query(request: Request) -> dict[str, str]:
 
 
 def _read_pairs(encoded: bytes, part: str) -> dict[str, str]:
-    if _BROKEN_PERCENT.search(encoded):
+    decode = _unescaped if b"%" in encoded else bytes.decode
+    if decode is _unescaped and _BROKEN_PERCENT.search(encoded):
         raise MalformedRequest(FieldFault(part, "broken_percent_encoding"))
-    pairs = encoded.split(b"&") if encoded else []
+    pairs = encoded.replace(b"+", b" ").split(b"&")
     if len(pairs) > _FIELDS_MAX:
         raise MalformedRequest(FieldFault(part, "too_many_fields"))
     fields: dict[str, str] = {}
-    for pair in pairs:
-        if not pair:
-            continue
-        raw_name, _, raw_value = pair.partition(b"=")
-        try:
-            name, value = _decoded(raw_name), _decoded(raw_value)
-        except UnicodeDecodeError:
-            raise MalformedRequest(FieldFault(part, "not_utf8")) from None
-        _keep(fields, name, value)
-    return {name: value for name, value in fields.items() if value}
+    try:
+        for pair in pairs:
+            if pair:
+                raw_name, _, raw_value = pair.partition(b"=")
+                _keep(fields, decode(raw_name), decode(raw_value))
+    except UnicodeDecodeError:
+        raise MalformedRequest(FieldFault(part, "not_utf8")) from None
+    return fields if all(fields.values()) else {name: value for name, value in fields.items() if value}
 
 
-def _decoded(encoded: bytes) -> str:
-    plain = encoded.replace(b"+", b" ")
-    return (unquote_to_bytes(plain) if b"%" in plain else plain).decode("utf-8")
+def _unescaped(encoded: bytes) -> str:
+    return unquote_to_bytes(encoded).decode()
 
 
 def _keep(fields: dict[str, Any], name: str, value: object) -> None:

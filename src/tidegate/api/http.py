@@ -1,9 +1,10 @@
-"""The two shapes that every endpoint deals in: a request and an answer."""
+"""The two shapes that every endpoint deals in: a request and an answer. Of msgspec, for a third of what a dataclass costs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from tidegate.domain.errors import InvalidAccessToken
 
@@ -30,8 +31,7 @@ _DEVICE_LENGTH_MAX: Final = 255
 """The column is varchar(255); a User-Agent over it is cut."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """One request.
 
     Attributes:
@@ -109,10 +109,9 @@ class Request:
         return token.strip(b" ").decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One answer; Content-Length and X-Request-Id are added when it is sent."""
 
     status: int
     body: bytes = b""
-    headers: list[Header] = field(default_factory=lambda: [JSON_TYPE, NO_STORE])
+    headers: list[Header] = msgspec.field(default_factory=lambda: [JSON_TYPE, NO_STORE])

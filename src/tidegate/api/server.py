@@ -449,15 +449,18 @@ class Connection(asyncio.Protocol):
 
     def _write(self, request: Request, answer: Answer) -> None:
         closes = self._is_last and not self._waiting
-        parts = [_STATUS_LINES[answer.status], self._server.date, *[b"%b: %b\r\n" % header for header in answer.headers]]
-        parts.append(b"x-request-id: %b\r\n" % request.request_id.encode())
-        if closes:
-            parts.append(b"connection: close\r\n")
-        if answer.status == 304:  # RFC 9110 section 8.6: there is no content to measure
-            parts.append(b"\r\n")
-        else:
-            parts += (b"content-length: %d\r\n\r\n" % len(answer.body), b"" if request.method == "HEAD" else answer.body)
-        self._transport.write(b"".join(parts))
+        body = answer.body
+        # RFC 9110 section 8.6: of a 304 there is no content to measure
+        length = b"" if answer.status == 304 else b"content-length: %d\r\n" % len(body)
+        head = b"%b%b%bx-request-id: %b\r\n%b%b\r\n" % (
+            _STATUS_LINES[answer.status],
+            self._server.date,
+            b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
+            request.request_id.encode(),
+            b"connection: close\r\n" if closes else b"",
+            length,
+        )
+        self._transport.write(head if request.method == "HEAD" else head + body)
         if closes:
             self._close()
         elif self not in self._server.receiving:

@@ -20,11 +20,13 @@ LOGIN_LINE: Final = b"POST /login HTTP/1.1\r\n"
 _HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
 """Whole, and none of them folded (RFC 9112 section 5)."""
 
-_UNUSUAL: Final = re.compile(
-    rb"transfer-encoding|\nexpect:|\nupgrade|connection:(?! keep-alive\r)|problem\+json|" + DEVICE_COOKIE
-)
-"""In lower case: what frames the body, asks for another answer, or gives the request another lane. The parser heeds
-Proxy-Connection as well as Connection."""
+_UNUSUAL: Final = (b"transfer-encoding", b"\nexpect:", b"\nupgrade", b"problem+json", DEVICE_COOKIE)
+"""In lower case: what frames the body, asks for another answer, or gives the request another lane."""
+
+_CONNECTION: Final = b"connection:"
+"""The parser heeds Proxy-Connection as well as Connection."""
+
+_KEPT_ALIVE: Final = b"connection: keep-alive\r"
 
 _LENGTH: Final = re.compile(rb"\ncontent-length: ([1-9][0-9]{0,4})\r")
 _REQUEST_ID: Final = re.compile(rb"\nx-request-id:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE)
@@ -87,8 +89,11 @@ class Turnstile:
         length = _LENGTH.search(head)
         if length is None or len(octets) - end != (size := int(length[1])) or size > BODY_BYTES_MAX:
             return None
-        if head.count(b"content-") != 2 or _FORM not in head or _UNUSUAL.search(head):
+        if head.count(b"content-") != 2 or _FORM not in head or head.count(_CONNECTION) != head.count(_KEPT_ALIVE):
             return None
+        for unusual in _UNUSUAL:  # a regular expression takes three times as long
+            if unusual in head:
+                return None
         refusal = self._refused()
         if refusal is None:
             return None

@@ -122,9 +122,10 @@ def login_counters(subject: bytes, address: str | None) -> list[Counter]:
     return [user, pair, *address_counters(CounterKind.ADDRESS, address)]
 
 
-def address_counters(kind: CounterKind, address: str | None) -> list[Counter]:
+@lru_cache(_ADDRESSES_REMEMBERED)
+def address_counters(kind: CounterKind, address: str | None) -> tuple[Counter, ...]:
     """What a call counts against of which only the address is known; nothing when it has none."""
-    return [] if address is None else [Counter(kind, _KEY_OF[kind] + address_group(address))]
+    return () if address is None else (Counter(kind, _KEY_OF[kind] + address_group(address)),)
 
 
 def device_counters(device_id: UUID) -> list[Counter]:

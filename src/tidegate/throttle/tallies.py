@@ -73,7 +73,11 @@ class Tally:
         if not self.is_counting:
             return 0.0
         self.window(now_s)
-        return self.limit.wait_s(current=self._current, previous=self._previous, now_s=now_s)
+        current, previous = self._current, self._previous
+        # However much of the window before still counts, all of it would fit: so it is for nearly everybody.
+        if current + previous < self.limit.at_most:
+            return 0.0
+        return self.limit.wait_s(current=current, previous=previous, now_s=now_s)
 
     def room(self, now_s: float) -> int:
         """How many more may begin now, if all that are under way fail."""

@@ -37,8 +37,9 @@ class Refresh:
         """
         grant = self.refresh_tokens.read(refresh_token)
         rotation = await self.sessions.rotate(grant)
-        if rotation.fate in {Fate.REUSED, Fate.DEAD} or rotation.user_id is None:
-            raise InvalidRefreshToken(is_reuse=rotation.fate is Fate.REUSED)
+        fate = rotation.fate
+        if fate is Fate.REUSED or fate is Fate.DEAD or rotation.user_id is None:
+            raise InvalidRefreshToken(is_reuse=fate is Fate.REUSED)
         pair = TokenPair(
             self.access_tokens.issue(rotation.user_id, grant.session_id),
             self.refresh_tokens.make(grant.session_id, grant.generation + 1),

@@ -133,4 +133,4 @@ def test_no_two_counters_share_a_key() -> None:
 def test_without_an_address_none_is_counted() -> None:
     """Else all who come by a Unix socket would be one caller."""
     assert [counter.kind for counter in login_counters(b"x", None)] == [CounterKind.USER]
-    assert address_counters(CounterKind.ADDRESS, None) == []
+    assert address_counters(CounterKind.ADDRESS, None) == ()

@@ -1,6 +1,7 @@
 """POST /login."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from tidegate.api.cookies import DeviceCookie
 from tidegate.api.fields import JSON_TYPES, read_form, required_field, text_field
@@ -12,6 +13,9 @@ from tidegate.domain.errors import FieldFault, InvalidRequest
 from tidegate.domain.users import IdentifierKind
 from tidegate.usecases.log_in import LogIn, Origin
 from tidegate.usecases.register import Normalise
+
+_KINDS: Final = tuple(IdentifierKind)
+"""To go through the class itself costs five times as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,7 @@ class LoginEndpoint:
                 raise InvalidRequest(FieldFault("body", "not_a_form"))
             return await self.register(request)
         fields = read_form(request)
-        given = [(kind, text) for kind in IdentifierKind if (text := text_field(fields, kind))]
+        given = [(kind, text) for kind in _KINDS if (text := text_field(fields, kind))]
         if len(given) != 1:
             fault = "missing" if not given else "more_than_one"
             raise InvalidRequest(FieldFault("identifier", fault))
