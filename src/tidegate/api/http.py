@@ -1,4 +1,4 @@
-"""The two shapes that every endpoint deals in: a request and an answer. Of msgspec, for a third of what a dataclass costs."""
+"""The two shapes that every endpoint deals in, a request and an answer. Of msgspec: a third of the price of dataclasses."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -71,6 +71,7 @@ class CampaignVerification:
     async def _snapshot(self) -> AsyncIterator[PrimaryConnection]:
         async with self._pool.transaction() as work:
             await work.fetch("one_snapshot")
+            await work.fetch("whole_tables")
             yield work
 
 

@@ -37,8 +37,18 @@ Prepared: TypeAlias = "PreparedStatement[Row]"
 T = TypeVar("T")
 
 
+_BY_KEY: Final = {"enable_seqscan": "off"}
+"""For connections on which rows are asked for by key. A plan stands until the table is analysed again, a minute later at
+the soonest: one that was made while there was nobody would read all of a crowd for each who comes (ADR 0032)."""
+
+
 async def connect(
-    dsn: str, *, connect_timeout_s: float, statement_timeout_s: float, application_name: str = APPLICATION_NAME
+    dsn: str,
+    *,
+    connect_timeout_s: float,
+    statement_timeout_s: float,
+    application_name: str = APPLICATION_NAME,
+    is_by_key: bool = False,
 ) -> Driver:
     """Open a connection to the primary.
 
@@ -49,6 +59,7 @@ async def connect(
             nothing happens; any transaction after `STATEMENT_TIMES_MAX` times that. So if this process is stopped in one,
             or its machine goes without a word, its locks hold nobody up for longer.
         application_name: What an operator sees in pg_stat_activity.
+        is_by_key: Whether no statement is to read a whole table where an index would do, however small the table is now.
 
     Raises:
         DatabaseUnavailable: It cannot be had now.
@@ -59,7 +70,7 @@ async def connect(
         connect_timeout_s=connect_timeout_s,
         statement_timeout_s=statement_timeout_s,
         patience_s=CLIENT_PATIENCE_S,
-        given={"application_name": application_name},
+        given={"application_name": application_name, **(_BY_KEY if is_by_key else {})},
     )
 
 
@@ -80,7 +91,7 @@ async def connect_to_replica(dsn: str, *, connect_timeout_s: float, statement_ti
         connect_timeout_s=connect_timeout_s,
         statement_timeout_s=statement_timeout_s,
         patience_s=REPLICA_PATIENCE_S,
-        given={"application_name": APPLICATION_NAME, "default_transaction_read_only": "on"},
+        given={"application_name": APPLICATION_NAME, "default_transaction_read_only": "on", **_BY_KEY},
     )
 
 

@@ -88,6 +88,9 @@ class PrimaryPool(LendingPool[PrimaryConnection]):
 
     async def _connected(self) -> PrimaryConnection:
         driver = await connect(
-            self._dsn, connect_timeout_s=self._connect_timeout_s, statement_timeout_s=self._statement_timeout_s
+            self._dsn,
+            connect_timeout_s=self._connect_timeout_s,
+            statement_timeout_s=self._statement_timeout_s,
+            is_by_key=True,
         )
         return PrimaryConnection(driver)

@@ -68,16 +68,17 @@ WHERE entrants.user_id = locked.user_id AND (login_job IS NULL OR login_job > lo
 -- name: note_first_logins
 -- Worker, with the logins' jobs, in the transaction that removes them. Primary key of entrants, in its order, so that two workers
 -- wait for each other instead of deadlocking. Who cannot get a seat any more is kept away: a campaign that is sold out for good
--- costs a look. Who logged in before the end counts, however late that is noted.
+-- costs a look. Who logged in before the end counts, however late that is noted. LATERAL: as rotate_sessions (sql/sessions.sql).
 WITH login AS (
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS login (user_id, job_id, at)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS login (user_id, job_id, at) ORDER BY user_id
 ), locked AS (
-    SELECT entrants.user_id, login.job_id, login.at
-    FROM login JOIN entrants USING (user_id) JOIN campaigns USING (campaign_id)
-    WHERE (login_job IS NULL OR login_job > login.job_id)
-        AND (ended_at IS NULL OR login.at <= ended_at) AND (state <> 'exhausted' OR passes_on)
-    ORDER BY entrants.user_id
-    FOR NO KEY UPDATE OF entrants
+    SELECT entrant.user_id, login.job_id, login.at
+    FROM login, LATERAL (
+        SELECT user_id FROM entrants JOIN campaigns USING (campaign_id)
+        WHERE user_id = login.user_id AND (login_job IS NULL OR login_job > login.job_id)
+            AND (ended_at IS NULL OR login.at <= ended_at) AND (state <> 'exhausted' OR passes_on)
+        FOR NO KEY UPDATE OF entrants
+    ) AS entrant
 )
 UPDATE entrants SET login_job = locked.job_id, login_at = locked.at FROM locked
 WHERE entrants.user_id = locked.user_id AND (login_job IS NULL OR login_job > locked.job_id)

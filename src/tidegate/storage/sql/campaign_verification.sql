@@ -7,6 +7,10 @@
 -- The first of the transaction. Takes no lock that anybody waits for.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
+-- name: whole_tables
+-- For this transaction alone: what is recounted is read from end to end, which a pool's connection would do by an index.
+SET LOCAL enable_seqscan = on;
+
 -- name: verify_cap
 -- The grants of one campaign.
 SELECT cap, count(*) AS taken

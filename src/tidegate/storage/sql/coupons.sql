@@ -4,7 +4,7 @@
 -- name: participations
 -- All users that ask at a moment. Primary key of entrants, index grants_user_id, then primary keys. The campaign of the
 -- registration comes first. is_served: as campaigns_to_serve and next_by_login (sql/campaign_line.sql) have it.
--- The state of a coupon: as in user_profiles (sql/users.sql).
+-- The state of a coupon, and why OFFSET 0: as in user_profiles (sql/users.sql).
 WITH parts AS (
     SELECT user_id, campaign_id FROM entrants WHERE user_id = ANY($1::uuid[])
     UNION
@@ -20,9 +20,13 @@ SELECT user_id, campaigns.code AS campaign, campaigns.state AS campaign_state, i
         WHEN expiration_date < (now() AT TIME ZONE 'utc')::date THEN 'expired'
         ELSE 'valid' END AS coupon_state
 FROM parts JOIN campaigns USING (campaign_id)
-    LEFT JOIN entrants USING (user_id, campaign_id)
-    LEFT JOIN grants USING (user_id, campaign_id)
-    LEFT JOIN coupons USING (couponid)
+    LEFT JOIN LATERAL (
+        SELECT * FROM entrants WHERE user_id = parts.user_id AND campaign_id = parts.campaign_id OFFSET 0
+    ) AS entrants USING (user_id, campaign_id)
+    LEFT JOIN LATERAL (
+        SELECT * FROM grants WHERE user_id = parts.user_id AND campaign_id = parts.campaign_id OFFSET 0
+    ) AS grants USING (user_id, campaign_id)
+    LEFT JOIN LATERAL (SELECT * FROM coupons WHERE couponid = grants.couponid OFFSET 0) AS coupons USING (couponid)
 ORDER BY entrant_id, granted_at;
 
 -- name: redeem_coupon

@@ -59,15 +59,17 @@ RETURNING user_id;
 
 -- name: rotate_sessions
 -- Hot: rotate_session for all refreshes of a moment, one commit. Primary key; touches no index (HOT).
--- Locks in the order of the keys, and passes over what somebody else holds: two batches never wait for each other. Who is
--- missing from the answer asks again by rotate_session, which waits.
+-- Passes over what somebody else holds: two batches never wait for each other. Who is missing from the answer asks again by
+-- rotate_session, which waits. LATERAL, for a join may be planned as a walk through all sessions while they are few, and a
+-- subquery that locks is looked up for each that is asked (ADR 0032).
 WITH locked AS (
-    SELECT sessions.session_id, user_id
-    FROM sessions JOIN unnest($1::uuid[], $2::integer[]) AS asked (session_id, generation) USING (session_id)
-    WHERE sessions.generation = asked.generation
-        AND user_id IS NOT NULL AND revoked_at IS NULL AND idle_expires_at > now()
-    ORDER BY sessions.session_id
-    FOR NO KEY UPDATE OF sessions SKIP LOCKED
+    SELECT found.session_id, found.user_id
+    FROM unnest($1::uuid[], $2::integer[]) AS asked (session_id, generation), LATERAL (
+        SELECT session_id, user_id FROM sessions
+        WHERE sessions.session_id = asked.session_id AND sessions.generation = asked.generation
+            AND user_id IS NOT NULL AND revoked_at IS NULL AND idle_expires_at > now()
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS found
 )
 UPDATE sessions SET
     generation = generation + 1,

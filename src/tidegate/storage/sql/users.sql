@@ -19,7 +19,8 @@ SELECT userid, password FROM users WHERE userid = $1;
 -- name: user_profiles
 -- Hot: all profiles that are asked for at a moment, one row for each coupon, or one without. Primary key, index grants_user_id,
 -- then primary keys. users.discount, which mirrors the grants, is not read. The state of a coupon: as in participations
--- (sql/coupons.sql).
+-- (sql/coupons.sql). OFFSET 0 keeps a subquery one that is looked up for each user: joined, all grants may be read while they
+-- are few, and by a plan that stands while they grow (ADR 0032).
 SELECT userid, username, email, phone_number, full_name, birth_date, last_login, campaigns.code AS campaign,
     coupons.code, coupons.discount, expiration_date, CASE
         WHEN grants.state <> 'granted' THEN 'voided'
@@ -28,8 +29,8 @@ SELECT userid, username, email, phone_number, full_name, birth_date, last_login,
         WHEN expiration_date < (now() AT TIME ZONE 'utc')::date THEN 'expired'
         ELSE 'valid' END AS coupon_state
 FROM users
-    LEFT JOIN grants ON grants.user_id = userid AND grants.couponid IS NOT NULL
-    LEFT JOIN coupons USING (couponid)
+    LEFT JOIN LATERAL (SELECT * FROM grants WHERE user_id = userid AND couponid IS NOT NULL OFFSET 0) AS grants ON true
+    LEFT JOIN LATERAL (SELECT * FROM coupons WHERE couponid = grants.couponid OFFSET 0) AS coupons ON true
     LEFT JOIN campaigns USING (campaign_id)
 WHERE userid = ANY($1::uuid[])
 ORDER BY granted_at;
