@@ -97,6 +97,7 @@ def test_it_is_started_again_after_its_master_alone_died(folder: Path, is_same: 
     nginx = EmbeddedNginx(folder, configuration)
     nginx.start()
     group = nginx.process.pid
+    until(lambda: len(members_of(group)) > 1, "it listens, and then begins its workers")
     nginx.process.send_signal(signal.SIGKILL)
     nginx.process.wait()
     assert members_of(group) != [], "no worker outlives its master, so nobody needs to end it"
