@@ -449,18 +449,17 @@ class Connection(asyncio.Protocol):
 
     def _write(self, request: Request, answer: Answer) -> None:
         closes = self._is_last and not self._waiting
-        body = answer.body
-        # RFC 9110 section 8.6: of a 304 there is no content to measure
-        length = b"" if answer.status == 304 else b"content-length: %d\r\n" % len(body)
+        is_unmodified = answer.status == 304  # RFC 9110 section 8.6: there is no content to measure
+        body = b"" if is_unmodified or request.method == "HEAD" else answer.body
         head = b"%b%b%bx-request-id: %b\r\n%b%b\r\n" % (
             _STATUS_LINES[answer.status],
             self._server.date,
             b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
             request.request_id.encode(),
             b"connection: close\r\n" if closes else b"",
-            length,
+            b"" if is_unmodified else b"content-length: %d\r\n" % len(answer.body),
         )
-        self._transport.write(head if request.method == "HEAD" else head + body)
+        self._transport.write(head + body)
         if closes:
             self._close()
         elif self not in self._server.receiving:

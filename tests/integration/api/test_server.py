@@ -43,6 +43,10 @@ async def _large(request: Request) -> Answer:
     return Answer(200, b"x" * 1_000_000)
 
 
+async def _unmodified(_request: Request) -> Answer:
+    return Answer(304, b"what it would have said")
+
+
 class Running:
     """A server on a free port."""
 
@@ -89,6 +93,7 @@ async def a_server(
                 Route("GET", "/slow", _slow),
                 Route("GET", "/stuck", _stuck),
                 Route("GET", "/large", _large),
+                Route("GET", "/unmodified", _unmodified),
                 Route("GET", "/watched", running.watch),
             ]
         ),
@@ -545,6 +550,22 @@ def test_a_head_request_has_the_headers_and_no_body():
         answer = await connection.everything()
         assert b"content-length: 5" in answer
         assert answer.endswith(b"\r\n\r\n")
+
+    with_server(check)
+
+
+def test_a_304_ends_with_its_head_whatever_the_answer_holds():
+    """What came behind it would be read as the next answer of the connection."""
+
+    async def check(port: int) -> None:
+        connection = await Connection.to(port)
+        await connection.send(
+            b"GET /unmodified HTTP/1.1\r\nHost: x\r\n\r\nGET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        unmodified, _, echoed = (await connection.everything()).partition(b"\r\n\r\n")
+        assert unmodified.startswith(b"HTTP/1.1 304 ")
+        assert b"content-length" not in unmodified
+        assert echoed.startswith(b"HTTP/1.1 200 ")
 
     with_server(check)
 

@@ -15,6 +15,7 @@ from tidegate.storage.statements import statements
 GROWING = {"audit", "changes", "coupons", "entrants", "grants", "idempotency_keys", "jobs", "sessions", "users"}
 
 HOT = [
+    "claim_jobs",
     "find_users_by_email",
     "find_users_by_phone_number",
     "find_users_by_username",
@@ -35,6 +36,7 @@ HOT = [
     "take_jobs",
     "user_credentials",
     "user_profiles",
+    "users_among",
 ]
 
 SESSIONS = (
